@@ -1,0 +1,37 @@
+import type { AddressRange } from '../bus/range.js';
+import type { WidthAdapter } from '../bus/width-adapter.js';
+import type { AsyncIoHandler } from '../device/handler.js';
+import type { TraplineError } from '../errors.js';
+
+/** A handler that waits, and what the framework needs to wait with it. */
+export interface DeferredService {
+  readonly handler: AsyncIoHandler;
+  readonly deadlineMs: number;
+  readonly concurrent: boolean;
+}
+
+/** One range of a client: which addresses, and what serves them. */
+export interface ClientRange extends AddressRange {
+  readonly client: IoreqClient;
+  /** Name of the region in its device, for counters and traces; empty for the device itself. */
+  readonly region: string;
+  readonly adapter: WidthAdapter;
+  /** Set for a region declared with `defer`. */
+  readonly deferred?: DeferredService;
+}
+
+/**
+ * A party that owns address ranges: one per device instance. (In the kernel's driver user space has
+ * a single client, the default one; these live inside it.)
+ */
+export class IoreqClient {
+  /** Set once the device has failed: from then on it reads all ones and drops writes. */
+  failure: TraplineError | undefined;
+
+  constructor(
+    /** The instance id in the machine. */
+    readonly name: string,
+    /** The guest did what the device's bus rules forbid. */
+    readonly guestError: (message: string) => void = () => {},
+  ) {}
+}

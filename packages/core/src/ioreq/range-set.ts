@@ -1,0 +1,184 @@
+import type { Space } from '../backend/backend.js';
+import { MmioMap } from '../bus/mmio-map.js';
+import { PioTable } from '../bus/pio-table.js';
+import { ALL_WIDTHS, findOverlaps, rangeProblem, rangesOverlap } from '../bus/range.js';
+import type { IoHandler } from '../device/handler.js';
+import type { ClientRange } from './client.js';
+
+/** What one range has served. */
+export interface RangeCounters {
+  readonly reads: number;
+  readonly writes: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Sampled accesses and their time in handlers, in ms. */
+  readonly samples: number;
+  readonly sampledMs: number;
+}
+
+// One range = one record of 64 bytes, a cache line: with ten thousand ranges in random order the
+// dispatcher touches one line of it per access. Word indices (32 bits) and double indices (64 bits).
+const WORDS = 16;
+export const RECORD = { words: WORDS, baseLow: 0, sizeMinus1: 1, handler: 10, direct: 11 } as const;
+export const COUNTER = { reads: 1, writes: 2, bytesRead: 3, bytesWritten: 4, samples: 6, sampledMs: 7 } as const;
+
+/** Every range of a machine, decoded by space and access size. */
+export class RangeSet {
+  /** Record words; `u32[entry * 16 + RECORD.x]`. */
+  u32 = new Uint32Array(0);
+  /** The same memory; `f64[entry * 8 + COUNTER.x]`. */
+  f64 = new Float64Array(0);
+  /** Handlers by `RECORD.handler`: one object however many ranges it has. */
+  readonly handlers: IoHandler[] = [];
+  /** Ranges by entry - 1; a removed one leaves a hole that is used again. */
+  readonly ranges: (ClientRange | undefined)[] = [];
+  /** Decoders by log2 of the size; the same object four times while no range is width-qualified. */
+  pio: readonly PioTable[];
+  mmio: readonly MmioMap[];
+  /** Dynamic ranges that lie, wholly or partly, under another range. */
+  shadowed = 0;
+  /** Is any range partly under another? Then the last byte of an access must be looked up too. */
+  overlapping = false;
+  private readonly traced = new Set<number>();
+  private readonly holes: number[] = [];
+  private readonly handlerNumbers = new Map<IoHandler, number>();
+
+  constructor() {
+    const pio = new PioTable();
+    const mmio = new MmioMap();
+    this.pio = [pio, pio, pio];
+    this.mmio = [mmio, mmio, mmio, mmio];
+  }
+
+  /**
+   * Adds ranges and decodes them.
+   * @returns for each dynamic range that lies under another: that other
+   * @throws TraplineError `TL_RANGE`, or `TL_RANGE_OVERLAP` for two fixed ranges; nothing is added then
+   */
+  add(ranges: readonly ClientRange[]): { readonly range: ClientRange; readonly under: ClientRange }[] {
+    for (const range of ranges) {
+      const problem = rangeProblem(range);
+      if (problem) throw problem;
+    }
+    const present = this.ranges.filter((range) => range !== undefined);
+    const [overlap] = findOverlaps([...present, ...ranges]);
+    if (overlap) throw overlap;
+    const under = this.findShadowed(present, ranges);
+    for (const range of ranges) this.place(range);
+    this.shadowed += under.length;
+    this.rebuild();
+    return under;
+  }
+
+  /** Pairs in which a dynamic range lies under another one. */
+  private findShadowed(
+    present: readonly ClientRange[],
+    added: readonly ClientRange[],
+  ): { range: ClientRange; under: ClientRange }[] {
+    const all = [...present, ...added];
+    if (!all.some((range) => range.dynamic)) return [];
+    return added.flatMap((range, i) =>
+      all
+        .slice(0, present.length + i)
+        .filter((other) => (other.dynamic || range.dynamic) && rangesOverlap(other, range))
+        .map((other) => (other.dynamic && !range.dynamic ? { range: other, under: range } : { range, under: other })),
+    );
+  }
+
+  /** Removes ranges; their counters are gone. */
+  remove(gone: (range: ClientRange) => boolean): void {
+    for (const [i, range] of this.ranges.entries()) {
+      if (!range || !gone(range)) continue;
+      this.ranges[i] = undefined;
+      this.holes.push(i);
+      this.traced.delete(i + 1);
+      this.f64.fill(0, (i + 1) * (WORDS / 2), (i + 2) * (WORDS / 2));
+    }
+    this.rebuild();
+  }
+
+  range(entry: number): ClientRange {
+    return this.ranges[entry - 1] as ClientRange;
+  }
+
+  /** Takes ranges off the direct path, or puts them back: traced ones, those of a failed device. */
+  setDirect(match: (range: ClientRange) => boolean, direct: boolean): void {
+    for (const [i, range] of this.ranges.entries()) {
+      if (!range || !match(range)) continue;
+      if (direct) this.traced.delete(i + 1);
+      else this.traced.add(i + 1);
+      this.u32[(i + 1) * WORDS + RECORD.direct] = this.directSizes(range, i + 1);
+    }
+  }
+
+  counters(range: ClientRange): RangeCounters {
+    const at = (this.ranges.indexOf(range) + 1) * (WORDS / 2);
+    const value = (index: number) => this.f64[at + index] as number;
+    return {
+      reads: value(COUNTER.reads),
+      writes: value(COUNTER.writes),
+      bytesRead: value(COUNTER.bytesRead),
+      bytesWritten: value(COUNTER.bytesWritten),
+      samples: value(COUNTER.samples),
+      sampledMs: value(COUNTER.sampledMs),
+    };
+  }
+
+  private directSizes(range: ClientRange, entry: number): number {
+    if (range.deferred || range.client.failure || this.traced.has(entry)) return 0;
+    return range.adapter.direct;
+  }
+
+  private place(range: ClientRange): void {
+    const i = this.holes.pop() ?? this.ranges.length;
+    this.ranges[i] = range;
+    const entry = i + 1;
+    if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(64, (entry + 1) * 2));
+    let handler = this.handlerNumbers.get(range.adapter.handler);
+    if (handler === undefined) {
+      handler = this.handlers.push(range.adapter.handler) - 1;
+      this.handlerNumbers.set(range.adapter.handler, handler);
+    }
+    const at = entry * WORDS;
+    this.u32[at + RECORD.baseLow] = range.base % 2 ** 32;
+    this.u32[at + RECORD.sizeMinus1] = range.size - 1;
+    this.u32[at + RECORD.handler] = handler;
+    this.u32[at + RECORD.direct] = this.directSizes(range, entry);
+  }
+
+  private grow(entries: number): void {
+    const old = this.u32;
+    const buffer = new ArrayBuffer(entries * WORDS * 4);
+    this.u32 = new Uint32Array(buffer);
+    this.f64 = new Float64Array(buffer);
+    this.u32.set(old);
+  }
+
+  /** Paints the decoders anew, weakest first: dynamic ranges, the latest below; then fixed ones. */
+  private rebuild(): void {
+    const qualified = this.ranges.some((range) => range && range.widths !== ALL_WIDTHS);
+    const pio = Array.from({ length: qualified ? 3 : 1 }, () => new PioTable());
+    const mmio = Array.from({ length: qualified ? 4 : 1 }, () => new MmioMap());
+    const order = this.ranges
+      .map((range, i) => ({ range, entry: i + 1 }))
+      .filter((item): item is { range: ClientRange; entry: number } => item.range !== undefined)
+      .sort((a, b) => Number(b.range.dynamic) - Number(a.range.dynamic) || b.entry - a.entry);
+    for (const { range, entry } of order) {
+      const decoders: readonly (PioTable | MmioMap)[] = range.space === 'pio' ? pio : mmio;
+      for (const [log, decoder] of decoders.entries()) {
+        if (decoders.length === 1 || range.widths & (1 << log)) decoder.paint(range.base, range.size, entry);
+      }
+    }
+    const of = <T>(list: readonly T[], log: number): T => (list[log] ?? list[0]) as T;
+    this.pio = [of(pio, 0), of(pio, 1), of(pio, 2)];
+    this.mmio = [of(mmio, 0), of(mmio, 1), of(mmio, 2), of(mmio, 3)];
+    this.overlapping = order.some(({ range }) => range.dynamic) && order.length > 1;
+  }
+
+  /** Ranges of a space, by address. */
+  list(space?: Space): ClientRange[] {
+    return this.ranges
+      .filter((range): range is ClientRange => range !== undefined && (space === undefined || range.space === space))
+      .sort((a, b) => (a.space === b.space ? a.base - b.base : a.space < b.space ? 1 : -1));
+  }
+}

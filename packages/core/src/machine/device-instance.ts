@@ -1,0 +1,147 @@
+import type { DevicePart, PartContext } from '../device/part.js';
+import { Construction } from '../device/part.js';
+import { REGISTERS } from '../device/register-types.js';
+import { isRegisters } from '../device/registers.js';
+import { isState, STATE_CELLS } from '../device/state.js';
+import { messageOf, TraplineError } from '../errors.js';
+import type { ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { IrqSource } from './interrupts.js';
+import type { DevicePlan } from './plan.js';
+
+/** What caused a reset: power on, the machine's (or bus's) reset, the device's own. */
+export type ResetKind = 'power' | 'bus' | 'soft';
+
+/** Optional hooks of a device class. */
+export interface DeviceHooks {
+  /** After registers, state and lines went to their initial values. */
+  onReset?(kind: ResetKind): void;
+  /** After saved state was put back; the place to recompute what is derived from it. */
+  onRestored?(): void;
+  /** The machine pauses, or ends: stop taking from the host. */
+  onPause?(): void;
+  /** The machine starts, or goes on. */
+  onResume?(): void;
+}
+
+/** Saved state of one device. Plain data. */
+export interface SavedDevice {
+  readonly type: string;
+  readonly version: number;
+  /** By member name: what its registers and state hold. */
+  readonly parts: Readonly<Record<string, unknown>>;
+  /** Levels it drives, by line name. */
+  readonly lines: Readonly<Record<string, boolean>>;
+}
+
+/** A constructed device and everything the framework does for it. */
+export class DeviceInstance {
+  readonly parts = new Map<string, DevicePart>();
+  ranges: readonly ClientRange[] = [];
+
+  constructor(
+    readonly plan: DevicePlan,
+    readonly instance: object,
+    readonly client: IoreqClient,
+    readonly lines: ReadonlyMap<string, IrqSource>,
+    private readonly fail: (error: TraplineError) => void,
+  ) {}
+
+  /** Constructs a device so that its parts know their machine. */
+  static construct(context: PartContext, construct: () => object): { instance: object; made: Construction } {
+    const made = new Construction(context);
+    return { instance: made.run(construct), made };
+  }
+
+  /** Finds registers and state; whatever the device made but hid is a problem. */
+  adopt(made: Construction, problems: TraplineError[]): void {
+    const found = new Set<unknown>();
+    for (const [name, value] of Object.entries(this.instance)) {
+      const part = isRegisters(value) ? value[REGISTERS] : isState(value) ? value[STATE_CELLS] : undefined;
+      if (!part) continue;
+      this.parts.set(name, part);
+      found.add(part.slot);
+    }
+    if (made.parts.some(({ slot }) => !found.has(slot))) {
+      const what = `${this.plan.metadata.className} keeps registers or state where the framework cannot see them`;
+      problems.push(new TraplineError('TL_STATE_HIDDEN', what, { who: this.plan.id }));
+    }
+  }
+
+  get id(): string {
+    return this.plan.id;
+  }
+
+  reset(kind: ResetKind): void {
+    for (const part of this.parts.values()) part.reset();
+    for (const line of this.lines.values()) line.set(false);
+    this.hook('onReset', kind);
+  }
+
+  pause(): void {
+    this.hook('onPause');
+  }
+  resume(): void {
+    this.hook('onResume');
+  }
+
+  save(): SavedDevice {
+    return {
+      type: this.plan.metadata.type,
+      version: this.plan.metadata.version ?? 1,
+      parts: Object.fromEntries([...this.parts].map(([name, part]) => [name, part.save()])),
+      lines: Object.fromEntries([...this.lines].map(([name, line]) => [name, line.level])),
+    };
+  }
+
+  /** Checks saved state whole. @returns applies it. @throws TraplineError `TL_STATE_INVALID` */
+  check(saved: unknown): () => void {
+    const { id } = this;
+    const invalid = (what: string): never => {
+      throw new TraplineError('TL_STATE_INVALID', what, { who: id });
+    };
+    if (typeof saved !== 'object' || saved === null) return invalid('there is no saved state for it');
+    const { type, version, parts, lines } = saved as Partial<SavedDevice>;
+    const { metadata } = this.plan;
+    if (type !== metadata.type) return invalid(`the saved state is of a ${String(type)}, not a ${metadata.type}`);
+    const wanted = metadata.version ?? 1;
+    if (typeof version !== 'number' || typeof parts !== 'object' || parts === null)
+      return invalid('the saved state is damaged');
+    let current: Readonly<Record<string, unknown>> = parts;
+    if (version !== wanted) {
+      if (version > wanted || !metadata.migrate)
+        return invalid(`the saved state has version ${version}, the device ${wanted}`);
+      try {
+        current = metadata.migrate({ version, parts });
+      } catch (thrown) {
+        return invalid(`its migrate from version ${version} threw ${messageOf(thrown)}`);
+      }
+    }
+    const stray = Object.keys(current).find((name) => !this.parts.has(name));
+    if (stray !== undefined) return invalid(`the saved state has the unknown part ${stray}`);
+    const apply = [...this.parts].map(([name, part]) => part.check(current[name], `${id}.${name}`));
+    const levels = (lines ?? {}) as Readonly<Record<string, unknown>>;
+    return () => {
+      for (const run of apply) run();
+      for (const [name, line] of this.lines) line.set(levels[name] === true);
+      this.hook('onRestored');
+    };
+  }
+
+  /** Runs something as this device: what it throws costs the device. */
+  guard(what: string, run: () => void): void {
+    if (this.client.failure) return;
+    try {
+      run();
+    } catch (thrown) {
+      this.fail(
+        new TraplineError('TL_DEVICE_HOOK', `${what} threw ${messageOf(thrown)}`, { who: this.id, cause: thrown }),
+      );
+    }
+  }
+
+  private hook<K extends keyof DeviceHooks>(name: K, ...args: Parameters<NonNullable<DeviceHooks[K]>>): void {
+    const hooks = this.instance as DeviceHooks;
+    const hook = hooks[name] as ((...args: unknown[]) => void) | undefined;
+    if (typeof hook === 'function') this.guard(name, () => hook.apply(this.instance, args));
+  }
+}

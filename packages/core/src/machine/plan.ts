@@ -1,0 +1,232 @@
+// From a machine's data to a plan for each device: options validated, lines and places resolved.
+// Opens and constructs nothing; collects every problem instead of stopping at the first.
+import type { z } from 'zod';
+import type { BackendCapabilities, Guest } from '../backend/backend.js';
+import type { Attachment } from '../device/attachment.js';
+import { isHostResource } from '../device/host-resource.js';
+import { CORE_PATH, type DeviceClass, type DeviceMetadata, deviceMetadata } from '../device/metadata.js';
+import type { HostResource } from '../device/tokens.js';
+import { TraplineError } from '../errors.js';
+import type { DeviceUses, Machine, Placement } from './define.js';
+import { injectionProblems, takesUnnamedLine } from './inject.js';
+import { parseMemorySize } from './memory.js';
+
+/** One device instance to be. */
+export interface DevicePlan {
+  readonly id: string;
+  readonly device: DeviceClass;
+  readonly metadata: DeviceMetadata;
+  /** Validated, with defaults; host resources not opened. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly resources: readonly { readonly option: string; readonly resource: HostResource<unknown> }[];
+  /** Line number by name; the unnamed line is `''`. */
+  readonly lines: ReadonlyMap<string, number>;
+  /** Where each region goes, by member name (`''` for the class); absent: its declared base. */
+  readonly places: ReadonlyMap<string, Attachment>;
+}
+
+/** A whole machine to be. */
+export interface MachinePlan {
+  /** Bytes of guest RAM. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly guests: readonly Guest[];
+  readonly devices: readonly DevicePlan[];
+}
+
+/** Plans a machine; what is wrong with it is added to `problems`. */
+export function planMachine(machine: Machine, problems: TraplineError[]): MachinePlan {
+  const attempt = <T>(run: () => T, otherwise: T): T => {
+    try {
+      return run();
+    } catch (thrown) {
+      problems.push(thrown as TraplineError);
+      return otherwise;
+    }
+  };
+  const memory = attempt(() => parseMemorySize(machine.memory), 0);
+  const cpus = machine.cpus ?? 1;
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) {
+    problems.push(
+      new TraplineError('TL_OPTION', `cpus is ${cpus}, but a machine has 1 to 16`, {
+        who: 'cpus',
+        fix: 'choose 1 to 16 vCPUs',
+      }),
+    );
+  }
+  const guest = machine.guest ?? [];
+  const guests = 'kind' in guest ? [guest] : guest;
+  const devices = Object.entries(machine.devices as DeviceUses).flatMap(([id, { device, config }]) => {
+    const plan = planDevice(id, device, config as Placement, problems);
+    return plan ? [plan] : [];
+  });
+  return { memory, cpus, guests, devices };
+}
+
+/** Plans one device instance. */
+export function planDevice(
+  id: string,
+  device: DeviceClass,
+  config: Placement,
+  problems: TraplineError[],
+): DevicePlan | undefined {
+  const metadata = typeof device === 'function' ? deviceMetadata(device) : undefined;
+  if (!metadata) {
+    const name = typeof device === 'function' ? device.name : String(device);
+    problems.push(new TraplineError('TL_DEVICE_CLASS', `${name} is not decorated with @Device`, { who: id }));
+    return undefined;
+  }
+  if (metadata.core !== CORE_PATH) {
+    const what = `${metadata.className} belongs to the core at ${metadata.core}, this machine to the one at ${CORE_PATH}`;
+    problems.push(new TraplineError('TL_DUPLICATE_CORE', what, { who: id }));
+    return undefined;
+  }
+  const { at, irq, ...rest } = config as Placement & Record<string, unknown>;
+  problems.push(...injectionProblems(id, metadata, device));
+  const options = parseOptions(id, metadata, rest, problems);
+  return {
+    id,
+    device,
+    metadata,
+    options,
+    resources: Object.entries(options).flatMap(([option, resource]) =>
+      isHostResource(resource) ? [{ option, resource }] : [],
+    ),
+    lines: planLines(id, device, metadata, irq, problems),
+    places: planPlaces(id, metadata, at, problems),
+  };
+}
+
+function parseOptions(
+  id: string,
+  metadata: DeviceMetadata,
+  given: Readonly<Record<string, unknown>>,
+  problems: TraplineError[],
+): Readonly<Record<string, unknown>> {
+  const schema = metadata.options;
+  if (!schema) {
+    for (const name of Object.keys(given)) problems.push(unknownOption(id, metadata, name, []));
+    return {};
+  }
+  const result = (schema.strict() as z.ZodObject).safeParse(given);
+  if (result.success) return result.data as Record<string, unknown>;
+  const known = Object.keys(schema.shape);
+  for (const issue of result.error.issues) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const name of issue.keys) problems.push(unknownOption(id, metadata, name, known));
+      continue;
+    }
+    const path = issue.path.join('.');
+    problems.push(
+      new TraplineError('TL_OPTION', `option ${path}: ${issue.message}`, {
+        who: id,
+        fix: `see the options of ${metadata.type} with: trapline devices ${metadata.type}`,
+        details: { option: path },
+      }),
+    );
+  }
+  return {};
+}
+
+function unknownOption(id: string, metadata: DeviceMetadata, name: string, known: readonly string[]): TraplineError {
+  const fix = known.length > 0 ? `${metadata.type} has: ${known.join(', ')}` : `${metadata.type} has no options`;
+  return new TraplineError('TL_OPTION', `unknown option ${name}`, { who: id, fix, details: { option: name, known } });
+}
+
+function planLines(
+  id: string,
+  device: DeviceClass,
+  metadata: DeviceMetadata,
+  irq: Placement['irq'],
+  problems: TraplineError[],
+): ReadonlyMap<string, number> {
+  const declared = new Map<string, number | undefined>();
+  if (takesUnnamedLine(device)) declared.set('', metadata.irq);
+  for (const line of metadata.irqs) declared.set(line.name, line.fallback);
+  const given: Readonly<Record<string, number>> = typeof irq === 'number' ? { '': irq } : (irq ?? {});
+  const names = [...declared.keys()].map((name) => name || 'irq');
+  for (const name of Object.keys(given)) {
+    if (declared.has(name === 'irq' ? '' : name)) continue;
+    const fix =
+      names.length > 0 ? `its lines are: ${names.join(', ')}` : `${metadata.type} drives no interrupt line: drop irq`;
+    problems.push(new TraplineError('TL_IRQ', `has no interrupt line ${name || 'irq'}`, { who: id, fix }));
+  }
+  const lines = new Map<string, number>();
+  for (const [name, fallback] of declared) {
+    const line = given[name] ?? (name === '' ? given.irq : undefined) ?? fallback;
+    if (line === undefined || !Number.isInteger(line) || line < 0) {
+      const what =
+        line === undefined ? `needs a number for interrupt line ${name || 'irq'}` : `cannot use interrupt line ${line}`;
+      problems.push(
+        new TraplineError('TL_IRQ', what, { who: id, fix: name ? `give irq: { ${name}: N }` : 'give irq: N' }),
+      );
+    } else lines.set(name, line);
+  }
+  return lines;
+}
+
+function planPlaces(
+  id: string,
+  metadata: DeviceMetadata,
+  at: Placement['at'],
+  problems: TraplineError[],
+): ReadonlyMap<string, Attachment> {
+  const regions = metadata.regions.map((region) => region.member ?? '');
+  const names = [...new Set(regions)];
+  if (at === undefined) return new Map();
+  if ('kind' in at && typeof at.kind === 'string') {
+    if (names.length === 1) return new Map([[names[0] as string, at as Attachment]]);
+    const fix = names.length > 0 ? `give at: { ${names.map((name) => `${name}: ...`).join(', ')} }` : 'drop at';
+    problems.push(new TraplineError('TL_OPTION', `at names one place for ${names.length} regions`, { who: id, fix }));
+    return new Map();
+  }
+  const places = new Map<string, Attachment>();
+  for (const [name, place] of Object.entries(at as Record<string, Attachment>)) {
+    if (names.includes(name)) places.set(name, place);
+    else {
+      problems.push(
+        new TraplineError('TL_OPTION', `has no region ${name}`, {
+          who: id,
+          fix: `its regions are: ${names.join(', ')}`,
+        }),
+      );
+    }
+  }
+  return places;
+}
+
+/** What the machine needs beyond what the backend has; each problem names both figures. */
+export function capabilityProblems(plan: MachinePlan, backend: string, has: BackendCapabilities): TraplineError[] {
+  const problems: TraplineError[] = [];
+  const lacks = (what: string, who = 'machine') =>
+    problems.push(new TraplineError('TL_BACKEND_CAPABILITY', what, { who, details: { backend } }));
+  if (plan.cpus > has.maxVcpus) lacks(`${plan.cpus} vCPUs, but ${backend} has at most ${has.maxVcpus}`, 'cpus');
+  if (plan.memory > has.maxMemory)
+    lacks(`${plan.memory} bytes of memory, but ${backend} has at most ${has.maxMemory}`, 'memory');
+  if (plan.guests.length > 0 && !plan.guests.some((guest) => has.guests.includes(guest.kind))) {
+    const kinds = plan.guests.map((guest) => guest.kind).join(', ');
+    lacks(`a guest of kind ${kinds}, but ${backend} runs only: ${has.guests.join(', ')}`, 'guest');
+  }
+  for (const device of plan.devices) {
+    for (const [name, line] of device.lines) {
+      if (line >= has.irqLines) {
+        lacks(
+          `interrupt line ${line}${name ? ` (${name})` : ''}, but ${backend} has lines 0 to ${has.irqLines - 1}`,
+          device.id,
+        );
+      }
+    }
+    for (const { options, member } of device.metadata.regions) {
+      if (options.defer && !has.deferral) {
+        problems.push(
+          new TraplineError(
+            'TL_DEFER_UNSUPPORTED',
+            `${member ?? 'its region'} defers completion, which ${backend} cannot`,
+            { who: device.id },
+          ),
+        );
+      }
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,94 @@
+import { ALL_WIDTHS } from '../bus/range.js';
+import { WidthAdapter } from '../bus/width-adapter.js';
+import type { Attachment } from '../device/attachment.js';
+import type { AccessRule, AsyncIoHandler, IoHandler } from '../device/handler.js';
+import { isHandler, type RegionDeclaration } from '../device/metadata.js';
+import { REGISTERS } from '../device/register-types.js';
+import { isRegisters } from '../device/registers.js';
+import { TraplineError } from '../errors.js';
+import type { ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { DevicePlan } from './plan.js';
+
+const DEFAULT_DEADLINE_MS = 5000;
+
+/** Register blocks sort out partial and misaligned accesses themselves. */
+const REGISTER_RULE: AccessRule = { min: 1, max: 4, unaligned: true };
+
+/** The ranges of a constructed device; what is wrong with its regions is added to `problems`. */
+export function regionsOf(
+  plan: DevicePlan,
+  instance: object,
+  client: IoreqClient,
+  problems: TraplineError[],
+): ClientRange[] {
+  return plan.metadata.regions.flatMap((region) => {
+    const range = rangeOf(plan, region, instance, client, problems);
+    return range ? [range] : [];
+  });
+}
+
+function rangeOf(
+  plan: DevicePlan,
+  region: RegionDeclaration,
+  instance: object,
+  client: IoreqClient,
+  problems: TraplineError[],
+): ClientRange | undefined {
+  const name = region.member ?? '';
+  const who = name ? `${plan.id}.${name}` : plan.id;
+  const place: Attachment | undefined = plan.places.get(name);
+  const problem = (what: string, fix?: string): undefined => {
+    problems.push(new TraplineError('TL_RANGE', what, { who, fix }));
+    return undefined;
+  };
+  const target: unknown = name ? (instance as Record<string, unknown>)[name] : instance;
+  const block = isRegisters(target) ? target[REGISTERS] : undefined;
+  const handler: IoHandler | undefined = block ?? (isHandler(target) ? target : undefined);
+  if (!handler)
+    return problem(`${name || plan.metadata.className} is neither registers nor a handler with read and write`);
+  const { options } = region;
+  const base = place?.base ?? options.base;
+  if (base === undefined) return problem('has no address', `give at: ${region.space}(0x...)`);
+  const deviceSize = options.size ?? block?.layout.size;
+  if (deviceSize === undefined)
+    return problem('has no size', `declare size in @${region.space === 'pio' ? 'Pio' : 'Mmio'}`);
+  const impl = options.impl ?? (block ? REGISTER_RULE : {});
+  const unit = block?.layout.width ?? impl.min ?? 1;
+  const stride = place?.stride;
+  if (stride !== undefined && stride < unit)
+    return problem(`stride ${stride} is less than its registers of ${unit} bytes`);
+  if (deviceSize % (impl.min ?? 1) !== 0)
+    return problem(`its size ${deviceSize} is no multiple of its smallest access`);
+  const endian = place?.endian ?? 'little';
+  const adapter = new WidthAdapter(
+    handler,
+    deviceSize,
+    endian === 'big' && !block ? (impl.max ?? 4) : unit,
+    impl,
+    options.valid ?? {},
+    {
+      stride,
+      endian,
+    },
+  );
+  return {
+    space: place?.kind ?? region.space,
+    base,
+    size: adapter.size,
+    widths: options.widths?.reduce<number>((set, width) => set | width, 0) ?? ALL_WIDTHS,
+    dynamic: false,
+    owner: who,
+    client,
+    region: name,
+    adapter,
+    ...(options.defer
+      ? {
+          deferred: {
+            handler: handler as unknown as AsyncIoHandler,
+            deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
+            concurrent: options.concurrent ?? false,
+          },
+        }
+      : {}),
+  };
+}

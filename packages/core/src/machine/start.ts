@@ -1,0 +1,115 @@
+import type { BackendProvider, Guest } from '../backend/backend.js';
+import { type BackendChoice, chooseBackend } from '../backend/registry.js';
+import type { HostResource } from '../device/tokens.js';
+import { CompositionError, messageOf, TraplineError } from '../errors.js';
+import { SinkLog } from '../log.js';
+import { hostTime } from './clock.js';
+import type { DeviceUses, Machine } from './define.js';
+import { isMachine } from './define.js';
+import { capabilityProblems, type MachinePlan, planMachine } from './plan.js';
+import { Vm, type VmServices } from './vm.js';
+import type { MapRow } from './vm-types.js';
+
+/** How a machine is started. */
+export interface StartOptions extends VmServices {
+  /** A backend's name, a provider, or `auto` (the default): the first whose capabilities satisfy the machine. */
+  readonly backend?: string | BackendProvider;
+  /** Told which backend was chosen and why. */
+  readonly onBackend?: (choice: BackendChoice) => void;
+  /** Called with the composed machine before its first instruction: the place for listeners. */
+  readonly onComposed?: (vm: Vm) => void;
+  /** Aborts opening of host resources. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Composes a machine and runs it: checks it whole, opens its host resources, constructs its devices,
+ * opens the backend. On failure everything opened is closed in reverse.
+ *
+ * @throws CompositionError with every problem of the machine
+ * @throws TraplineError `TL_HOST_RESOURCE`, `TL_BACKEND_*`
+ */
+export async function start<D extends DeviceUses>(machine: Machine<D>, options: StartOptions = {}): Promise<Vm<D>> {
+  const problems: TraplineError[] = [];
+  const plan = checkedPlan(machine, problems);
+  const choice = await chooseBackend(options.backend ?? 'auto', (name, has) => capabilityProblems(plan, name, has));
+  const probe = await choice.provider.probe();
+  problems.push(...capabilityProblems(plan, choice.provider.name, probe.capabilities));
+  if (problems.length > 0) throw new CompositionError(problems);
+  options.onBackend?.(choice);
+  const vm = new Vm<D>(machine, plan, options);
+  const opened = new Map<HostResource<unknown>, unknown>();
+  try {
+    await openAll(plan, opened, options.signal ?? new AbortController().signal);
+    vm.compose(opened);
+    const backend = await choice.provider.open({
+      cpus: plan.cpus,
+      memory: plan.memory,
+      guest: plan.guests.find((guest: Guest) => probe.capabilities.guests.includes(guest.kind)),
+      log: new SinkLog(choice.provider.name, options.log ?? (() => {}), hostTime.now),
+    });
+    options.onComposed?.(vm as unknown as Vm);
+    vm.run(backend);
+    return vm;
+  } catch (thrown) {
+    await vm.close();
+    if (vm.state !== 'closed') for (const [resource, value] of [...opened].reverse()) await resource.close(value);
+    throw thrown;
+  }
+}
+
+/** What `check` and `map` learn of a machine without opening anything. */
+export interface MachineReport {
+  readonly problems: readonly TraplineError[];
+  readonly map: readonly MapRow[];
+  /** Interrupt lines: device, name, number. */
+  readonly lines: readonly { readonly device: string; readonly name: string; readonly line: number }[];
+}
+
+/**
+ * Checks a machine: options, injection, constructors, ranges, lines. Opens nothing: devices are
+ * constructed with stand-ins for their host resources and thrown away.
+ */
+export function checkMachine(machine: Machine): MachineReport {
+  const problems: TraplineError[] = [];
+  const plan = checkedPlan(machine, problems);
+  const vm = new Vm(machine, plan, {});
+  const preview = vm.preview(problems);
+  const lines = plan.devices.flatMap(({ id, lines: own }) =>
+    [...own].map(([name, line]) => ({ device: id, name: name || 'irq', line })),
+  );
+  return { problems, map: preview, lines };
+}
+
+function checkedPlan(machine: Machine, problems: TraplineError[]): MachinePlan {
+  if (!isMachine(machine)) {
+    throw new TraplineError('TL_MACHINE_FILE', 'this is no machine', { fix: 'make one with defineMachine({ ... })' });
+  }
+  return planMachine(machine, problems);
+}
+
+/** Opens every host resource once, in the order of the machine; one used twice is shared. */
+async function openAll(
+  plan: MachinePlan,
+  opened: Map<HostResource<unknown>, unknown>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const device of plan.devices) {
+    for (const { option, resource } of device.resources) {
+      if (opened.has(resource)) continue;
+      try {
+        opened.set(resource, await resource.open(signal));
+      } catch (thrown) {
+        if (thrown instanceof TraplineError) throw thrown;
+        throw new TraplineError(
+          'TL_HOST_RESOURCE',
+          `${option}: ${resource.description} cannot be opened: ${messageOf(thrown)}`,
+          {
+            who: device.id,
+            cause: thrown,
+          },
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,502 @@
+import type { Backend, BackendHost, ExitReason } from '../backend/backend.js';
+import type { Clock, GuestMemory, HostResource, Random } from '../device/tokens.js';
+import { MachineControl } from '../device/tokens.js';
+import { CompositionError, hex, messageOf, TraplineError } from '../errors.js';
+import { SafeEmitter } from '../events.js';
+import type { IoreqClient } from '../ioreq/client.js';
+import { DefaultClient, type DefaultCounters } from '../ioreq/default-client.js';
+import { type DeferredRequest, Dispatcher } from '../ioreq/dispatcher.js';
+import { SLOT_WORDS, WORD } from '../ioreq/layout.js';
+import { IoreqPage } from '../ioreq/page.js';
+import type { TraceFilter, TraceSink } from '../ioreq/trace.js';
+import type { LogSink } from '../log.js';
+import { HostClock, hostTime, MachineClock } from './clock.js';
+import { Composition, LateClock, LateMemory, LateMsi, type OpenedResources } from './composition.js';
+import { DeferredRequests } from './deferred.js';
+import type { DeviceUses, InstancesOf, Machine } from './define.js';
+import type { DeviceInstance, ResetKind } from './device-instance.js';
+import { EventQueue } from './inbox.js';
+import type { MachinePlan } from './plan.js';
+import { type Pumped, pump } from './pump.js';
+import { HostRandom } from './random.js';
+import { checkSnapshot, saveMemory } from './snapshot.js';
+import type { DeviceCounters, MapRow, Snapshot, VmEvents, VmExit, VmState } from './vm-types.js';
+
+/** Host services of one machine; what is left out is the host's own. */
+export interface VmServices {
+  readonly log?: LogSink;
+  readonly random?: Random;
+  /** Machine time; by default the backend's, or else the host's. */
+  readonly clock?: MachineClock;
+  /** Deadlines of deferred accesses are off. */
+  readonly debugging?: boolean;
+  /** Time every n-th access (a power of two); 0, the default, none. */
+  readonly sampleEvery?: number;
+}
+
+const QUIESCE_MS = 5000;
+const asyncDispose: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+
+/** A composed machine. Made by `start()`. */
+export class Vm<D extends DeviceUses = DeviceUses> {
+  private readonly events = new SafeEmitter<VmEvents>((event, thrown) =>
+    this.logSink({ level: 'error', who: 'core', message: `a listener of ${event} threw: ${messageOf(thrown)}` }),
+  );
+  private readonly logSink: LogSink;
+  private readonly memoryPort = new LateMemory();
+  private readonly clockPort = new LateClock();
+  private readonly msiPort = new LateMsi();
+  private readonly queue = new EventQueue(() => this.clockPort.now());
+  private readonly composition: Composition;
+  private readonly fallback: DefaultClient;
+  private readonly deferred: DeferredRequests;
+  private readonly dispatcher: Dispatcher;
+  private openBackend: Backend | undefined;
+  private machineClock: MachineClock | undefined;
+  private opened: OpenedResources = new Map();
+  private pumped: Pumped | undefined;
+  private current: VmState = 'created';
+  private serving = 0;
+  private afterAccess: (() => void)[] = [];
+  private closing: Promise<void> | undefined;
+  private ended: VmExit | undefined;
+  private readonly waiters: ((exit: VmExit) => void)[] = [];
+
+  constructor(
+    readonly machine: Machine<D>,
+    private readonly plan: MachinePlan,
+    private readonly services: VmServices,
+  ) {
+    this.logSink = (record) => {
+      try {
+        services.log?.(record);
+      } catch {
+        // A log that fails must not become the guest's problem, and there is nowhere left to say so.
+      }
+    };
+    const vm = this;
+    const control = new (class extends MachineControl {
+      exit(code: number): void {
+        vm.soon(() => vm.finish({ reason: 'exit', code: code & 0xff }));
+      }
+      powerOff(): void {
+        vm.soon(() => vm.finish({ reason: 'power-off' }));
+      }
+      reset(): void {
+        vm.soon(() => vm.resetSoon());
+      }
+    })();
+    this.composition = new Composition({
+      memory: this.memoryPort,
+      clock: this.clockPort,
+      control,
+      msi: this.msiPort,
+      random: services.random ?? new HostRandom(),
+      queue: this.queue,
+      logSink: this.logSink,
+      report: (device) => (about, message) =>
+        this.events.emit(about === 'guest-error' ? 'guest:error' : 'guest:unimplemented', { device, message }),
+      failed: (client, error) => this.dispatcher.disable(client, error),
+    });
+    this.fallback = new DefaultClient(
+      machine.defaults ?? {},
+      hostTime.now,
+      (access) => {
+        const { vcpu, direction, space, address, size } = access;
+        const where = `${direction} of ${size} at ${space} ${hex(address)}`;
+        this.logSink({ level: 'warn', who: 'core', message: `nobody claims the ${where} by vCPU ${vcpu}` });
+        this.events.emit('access:unclaimed', access);
+      },
+      (error) => this.soon(() => this.finish({ reason: 'backend-failed', error })),
+    );
+    this.deferred = new DeferredRequests(() => this.dispatcher, {
+      debugging: services.debugging ?? false,
+      enter: () => this.enter(),
+      leave: () => this.leave(),
+      finish: (request, value) => this.finishDeferred(request, value),
+    });
+    this.dispatcher = this.makeDispatcher();
+  }
+
+  /** The device instances, by id. One whose constructor threw is absent. */
+  get devices(): InstancesOf<D> {
+    return Object.fromEntries(
+      [...this.composition.devices].map(([id, device]) => [id, device.instance]),
+    ) as InstancesOf<D>;
+  }
+  get state(): VmState {
+    return this.current;
+  }
+  get memory(): GuestMemory {
+    return this.memoryPort;
+  }
+  get clock(): Clock {
+    return this.clockPort;
+  }
+  /** @throws TraplineError `TL_VM_STATE` before the machine was opened */
+  get backend(): Backend {
+    if (this.openBackend) return this.openBackend;
+    throw new TraplineError('TL_VM_STATE', 'the machine has no backend yet');
+  }
+
+  on<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
+    this.events.on(event, listener);
+    return this;
+  }
+  once<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
+    this.events.once(event, listener);
+    return this;
+  }
+  off<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
+    this.events.off(event, listener);
+    return this;
+  }
+
+  /** Constructs the devices and decodes their ranges. @throws CompositionError with every problem */
+  compose(opened: OpenedResources): void {
+    this.opened = opened;
+    const problems: TraplineError[] = [];
+    this.composition.construct(this.plan.devices, opened, problems);
+    if (problems.length > 0) throw new CompositionError(problems);
+    this.dispatcher.set.add(this.composition.ranges());
+  }
+
+  /** Constructs the devices with stand-ins for host resources and gives the address map: for `check`. */
+  preview(problems: TraplineError[]): MapRow[] {
+    this.composition.construct(this.plan.devices, undefined, problems);
+    problems.push(...this.composition.broken.values());
+    if (problems.length === 0) this.dispatcher.set.add(this.composition.ranges());
+    return this.map();
+  }
+
+  /** Connects an opened backend and starts the machine. */
+  run(backend: Backend): void {
+    this.openBackend = backend;
+    this.memoryPort.target = backend.memory;
+    this.machineClock = this.services.clock ?? (backend.clock ? undefined : new HostClock());
+    this.clockPort.target = this.machineClock ?? backend.clock;
+    this.msiPort.target = (address, data) => backend.signalMsi(address, data);
+    const source = backend.ioreq;
+    if (source) {
+      this.dispatcher.page = source.page;
+      this.pumped = { source, serve: (claimed) => this.serve(claimed) };
+    }
+    backend.connect(this.host());
+    this.composition.lines.connect((line, level) => backend.setIrqLine(line, level));
+    for (const error of this.composition.broken.values()) this.deviceFailed(error);
+    for (const device of this.composition.devices.values()) device.reset('power');
+    this.go();
+  }
+
+  /** Stops the vCPUs; resolves when none executes. Outside events wait. */
+  async pause(): Promise<void> {
+    this.must('running');
+    this.setState('paused');
+    this.queue.pause();
+    await this.backend.pause();
+    this.machineClock?.stop();
+    for (const device of this.composition.devices.values()) device.pause();
+  }
+
+  /** Goes on after {@link pause}. */
+  resume(): void {
+    this.must('paused');
+    this.go();
+  }
+
+  /** Resets CPUs and devices, as a reset button does; a paused machine stays paused. */
+  async reset(kind: ResetKind = 'bus'): Promise<void> {
+    const running = this.current === 'running';
+    if (running) await this.pause();
+    this.must('paused');
+    await this.quiesce('reset');
+    await this.backend.reset();
+    for (const device of this.composition.devices.values()) device.reset(kind);
+    this.events.emit('reset', kind);
+    if (running) this.resume();
+  }
+
+  /** How the machine ended; resolves when it does. */
+  wait(): Promise<VmExit> {
+    return this.ended ? Promise.resolve(this.ended) : new Promise((resolve) => this.waiters.push(resolve));
+  }
+
+  /**
+   * Saves the machine; pauses it meanwhile.
+   * @throws TraplineError `TL_SNAPSHOT_BUSY` naming the devices that did not become quiet in time
+   */
+  async save(): Promise<Snapshot> {
+    const running = this.current === 'running';
+    if (running) await this.pause();
+    this.must('paused');
+    try {
+      await this.quiesce('save');
+      const devices = Object.fromEntries([...this.composition.devices].map(([id, device]) => [id, device.save()]));
+      const memory = this.backend.capabilities.snapshot ? { memory: saveMemory(this.memoryPort) } : {};
+      return { format: 1, time: this.clockPort.now(), devices, ...memory };
+    } finally {
+      if (running && this.current === 'paused') this.resume();
+    }
+  }
+
+  /**
+   * Puts a saved state back. All of it is checked before any of it is applied.
+   * @throws TraplineError `TL_STATE_INVALID`; the machine is as it was then
+   */
+  async restore(snapshot: Snapshot): Promise<void> {
+    const running = this.current === 'running';
+    if (running) await this.pause();
+    this.must('paused');
+    try {
+      await this.quiesce('restore');
+      const apply = checkSnapshot(snapshot, this.composition.devices, this.memoryPort);
+      this.machineClock?.set(snapshot.time);
+      apply();
+    } finally {
+      if (running && this.current === 'paused') this.resume();
+    }
+  }
+
+  /** Reports every access that matches to `sink`, until the returned function is called. */
+  traceOn(filter: TraceFilter, sink: TraceSink): () => void {
+    return this.dispatcher.traceOn(filter, sink);
+  }
+
+  /** What each range has served. */
+  counters(): DeviceCounters[] {
+    return this.dispatcher.set.list().map((range) => ({
+      device: range.client.name,
+      region: range.region,
+      space: range.space,
+      base: range.base,
+      size: range.size,
+      ...this.dispatcher.set.counters(range),
+    }));
+  }
+
+  /** What the default client has served. */
+  get unclaimed(): DefaultCounters {
+    return this.fallback.counters;
+  }
+  /** Deferred accesses that were answered after they were given up. */
+  get lateSettlements(): number {
+    return this.deferred.late;
+  }
+
+  /** The address map. */
+  map(): MapRow[] {
+    return this.dispatcher.set.list().map((range) => ({
+      space: range.space,
+      first: range.base,
+      last: range.base + range.size - 1,
+      device: range.client.name,
+      region: range.region,
+      type: this.composition.devices.get(range.client.name)?.plan.metadata.type ?? '',
+    }));
+  }
+
+  /** The framework's side of a device: its parts, lines and ranges; for tools and tests. */
+  inspectDevice(id: string): DeviceInstance | undefined {
+    return this.composition.devices.get(id);
+  }
+
+  /** Takes a device out of the running machine: its addresses become the default client's. */
+  detach(id: string): void {
+    const device = this.composition.devices.get(id);
+    if (!device) throw new TraplineError('TL_USAGE', `there is no device ${id}`, { who: id });
+    device.pause();
+    this.dispatcher.set.remove((range) => range.client === device.client);
+    this.deferred.abandon(device.client);
+    device.client.failure ??= new TraplineError('TL_VM_STATE', 'the device was detached', { who: id });
+    for (const part of device.parts.values()) part.reset();
+    for (const line of device.lines.values()) line.set(false);
+    this.queue.removeDevice(id);
+    this.composition.devices.delete(id);
+  }
+
+  /** Ends the machine and gives back everything; idempotent, every call returns the same promise. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce();
+    return this.closing;
+  }
+
+  [asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private go(): void {
+    this.setState('running');
+    this.machineClock?.start();
+    for (const device of this.composition.devices.values()) device.resume();
+    this.backend.run();
+    this.queue.resume();
+    if (this.pumped) pump.add(this.pumped);
+  }
+
+  private host(): BackendHost {
+    return {
+      serve: (claimed) => this.serve(claimed),
+      access: (vcpu, space, write, address, size, value) => {
+        this.enter();
+        try {
+          const high = Math.floor(address / 2 ** 32);
+          return this.dispatcher.access(vcpu, space === 'mmio', write, address | 0, high, size, value, 0, false);
+        } finally {
+          this.leave();
+        }
+      },
+      stopped: (reason: ExitReason, details = {}) => this.soon(() => this.finish({ reason, ...details })),
+      resetRequested: () => this.soon(() => this.resetSoon()),
+    };
+  }
+
+  private serve(claimed: number): void {
+    this.enter();
+    this.dispatcher.serve(claimed);
+    this.leave();
+  }
+
+  private enter(): void {
+    this.serving++;
+    this.queue.enter();
+  }
+
+  private leave(): void {
+    this.serving--;
+    this.queue.leave();
+    if (this.serving === 0 && this.afterAccess.length > 0) this.runAfterAccess();
+  }
+
+  private runAfterAccess(): void {
+    const work = this.afterAccess;
+    this.afterAccess = [];
+    for (const run of work) run();
+  }
+
+  /** Runs when no handler does: what a device asks of the machine happens after its access completed. */
+  private soon(run: () => void): void {
+    if (this.serving > 0) this.afterAccess.push(run);
+    else run();
+  }
+
+  private resetSoon(): void {
+    if (this.current !== 'running') return;
+    this.reset().catch((thrown: unknown) => {
+      const error =
+        thrown instanceof TraplineError
+          ? thrown
+          : new TraplineError('TL_BACKEND_FAILED', messageOf(thrown), { cause: thrown });
+      this.finish({ reason: 'backend-failed', error });
+    });
+  }
+
+  /** The guest has ended: stop everything, keep it for inspection until `close`. */
+  private finish(exit: VmExit): void {
+    if (this.ended) return;
+    this.ended = exit;
+    if (this.current === 'closed') return;
+    this.setState('stopped');
+    this.queue.pause();
+    if (this.pumped) pump.remove(this.pumped);
+    this.machineClock?.stop();
+    for (const device of this.composition.devices.values()) device.pause();
+    const tell = () => {
+      this.events.emit('exit', exit);
+      for (const resolve of this.waiters.splice(0)) resolve(exit);
+    };
+    if (this.openBackend) this.openBackend.pause().then(tell, tell);
+    else tell();
+  }
+
+  private async closeOnce(): Promise<void> {
+    const wasEnded = this.ended !== undefined;
+    if (!wasEnded) this.finish({ reason: 'closed' });
+    this.deferred.abandon();
+    if (this.pumped) pump.remove(this.pumped);
+    const failures: unknown[] = [];
+    await this.openBackend?.close().catch((thrown: unknown) => failures.push(thrown));
+    for (const device of this.composition.devices.values()) {
+      for (const part of device.parts.values()) part.reset();
+    }
+    for (const [resource, opened] of [...this.opened].reverse()) await closeResource(resource, opened, failures);
+    this.setState('closed');
+    for (const thrown of failures)
+      this.logSink({ level: 'error', who: 'core', message: `while closing: ${messageOf(thrown)}` });
+    this.events.removeAll();
+  }
+
+  private async quiesce(what: string): Promise<void> {
+    let timer: unknown;
+    const late = new Promise<'late'>((resolve) => {
+      timer = hostTime.setTimeout(() => resolve('late'), QUIESCE_MS);
+    });
+    const outcome = await Promise.race([this.deferred.settled(), late]);
+    hostTime.clearTimeout(timer);
+    if (outcome !== 'late') return;
+    const busy = this.deferred.devices.join(', ');
+    throw new TraplineError('TL_SNAPSHOT_BUSY', `${what} waited ${QUIESCE_MS} ms for requests of ${busy}`, {
+      who: busy,
+    });
+  }
+
+  private makeDispatcher(): Dispatcher {
+    const dispatcher = new Dispatcher(IoreqPage.create(), this.fallback, {
+      complete: (slot, generation) => this.openBackend?.ioreq?.complete(slot, generation),
+      generation: (slot) => this.openBackend?.ioreq?.generation(slot) ?? 0,
+      failed: (_client: IoreqClient, error) => this.deviceFailed(error),
+      straddle: (range, _space, write, address, size) =>
+        this.events.emit('access:straddle', {
+          device: range.client.name,
+          region: range.region,
+          direction: write ? 'write' : 'read',
+          address,
+          size,
+        }),
+      defer: (request) => this.deferred.begin(request),
+      now: hostTime.now,
+      lines: (client) => {
+        const lines = this.composition.devices.get(client.name)?.lines ?? new Map();
+        return Object.fromEntries([...lines.values()].map((line) => [line.name, line.level]));
+      },
+    });
+    dispatcher.sampleEvery = this.services.sampleEvery ?? 0;
+    return dispatcher;
+  }
+
+  private finishDeferred(request: DeferredRequest, value: number): void {
+    const source = this.openBackend?.ioreq;
+    // A slot whose generation moved on belongs to another access: touching it would corrupt that one.
+    if (!source || source.generation(request.slot) !== request.generation) return;
+    if (!request.write) {
+      const at = request.slot * SLOT_WORDS;
+      source.page.i32[at + WORD.valueLow] = value;
+      if (request.range.space === 'mmio') source.page.i32[at + WORD.valueHigh] = value === -1 ? -1 : 0;
+    }
+    source.complete(request.slot, request.generation);
+  }
+
+  private deviceFailed(error: TraplineError): void {
+    this.logSink({ level: 'error', who: error.who, message: `${error.what}; it answers all ones from now on` });
+    this.events.emit('device:failed', { device: error.who, error });
+  }
+
+  private must(state: VmState): void {
+    if (this.current === state) return;
+    const code = this.current === 'closed' ? 'TL_VM_CLOSED' : 'TL_VM_STATE';
+    throw new TraplineError(code, `the machine is ${this.current}, not ${state}`);
+  }
+
+  private setState(state: VmState): void {
+    if (this.current === state) return;
+    this.current = state;
+    this.events.emit('state', state);
+  }
+}
+
+async function closeResource(resource: HostResource<unknown>, opened: unknown, failures: unknown[]): Promise<void> {
+  try {
+    await resource.close(opened);
+  } catch (thrown) {
+    failures.push(thrown);
+  }
+}
