@@ -156,22 +156,21 @@ export class RangeSet {
 
   /** Paints the decoders anew, weakest first: dynamic ranges, the latest below; then fixed ones. */
   private rebuild(): void {
-    const qualified = this.ranges.some((range) => range && range.widths !== ALL_WIDTHS);
-    const pio = Array.from({ length: qualified ? 3 : 1 }, () => new PioTable());
-    const mmio = Array.from({ length: qualified ? 4 : 1 }, () => new MmioMap());
     const order = this.ranges
       .map((range, i) => ({ range, entry: i + 1 }))
       .filter((item): item is { range: ClientRange; entry: number } => item.range !== undefined)
       .sort((a, b) => Number(b.range.dynamic) - Number(a.range.dynamic) || b.entry - a.entry);
-    for (const { range, entry } of order) {
-      const decoders: readonly (PioTable | MmioMap)[] = range.space === 'pio' ? pio : mmio;
-      for (const [log, decoder] of decoders.entries()) {
-        if (decoders.length === 1 || range.widths & (1 << log)) decoder.paint(range.base, range.size, entry);
-      }
-    }
-    const of = <T>(list: readonly T[], log: number): T => (list[log] ?? list[0]) as T;
-    this.pio = [of(pio, 0), of(pio, 1), of(pio, 2)];
-    this.mmio = [of(mmio, 0), of(mmio, 1), of(mmio, 2), of(mmio, 3)];
+    const qualified = order.some(({ range }) => range.widths !== ALL_WIDTHS);
+    const paints = (space: Space, log: number) =>
+      order
+        .filter(({ range }) => range.space === space && (!qualified || (range.widths & (1 << log)) !== 0))
+        .map(({ range: { base, size }, entry }) => ({ base, size, entry }));
+    const decoders = <T>(count: number, make: (log: number) => T): T[] => {
+      if (qualified) return Array.from({ length: count }, (_, log) => make(log));
+      return new Array<T>(count).fill(make(0));
+    };
+    this.pio = decoders(3, (log) => new PioTable(paints('pio', log)));
+    this.mmio = decoders(4, (log) => new MmioMap(paints('mmio', log)));
     this.overlapping = order.some(({ range }) => range.dynamic) && order.length > 1;
   }
 

@@ -1,0 +1,30 @@
+// `npm run bench [-- --json] [NAME...]`
+import { availableParallelism } from 'node:os';
+import { dispatchRow, requestRow } from './dispatch.js';
+import { garbageRow } from './garbage.js';
+import type { Row } from './harness.js';
+
+const ROWS: Readonly<Record<string, () => Promise<Row>>> = {
+  dispatch: dispatchRow,
+  garbage: garbageRow,
+  'sim-js-request': requestRow,
+};
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+const wanted = args.filter((arg) => !arg.startsWith('--'));
+const rows: Row[] = [];
+for (const [name, run] of Object.entries(ROWS)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  const row = await run();
+  rows.push(row);
+  if (!json) print(row);
+}
+if (json) console.log(JSON.stringify(rows, null, 2));
+else console.log(`node ${process.version}, ${availableParallelism()} cores`);
+
+function print(row: Row): void {
+  const figure = row.unit === 'ratio' ? `${row.ratio.toFixed(2)}x` : `${row.ratio} ${row.unit}`;
+  const spread = row.rounds > 1 ? ` (p10 ${row.p10}, p90 ${row.p90}, ${row.rounds} rounds)` : '';
+  console.log(`${row.verdict.padEnd(6)} ${row.name}: ${figure}, bar ${row.bar}${spread}\n       ${row.detail}`);
+}
