@@ -27,7 +27,6 @@ export {
   Mmio,
   Pio,
   type RegionDecorator,
-  type RegionMember,
 } from './device/decorators.js';
 export { describe, type RegisterDescription } from './device/describe.js';
 export type {
@@ -37,6 +36,7 @@ export type {
   IoHandler,
   IoHandler64,
   NativeService,
+  RegionMember,
   RegionOptions,
 } from './device/handler.js';
 export { hostResource, isHostResource, resourceOption } from './device/host-resource.js';
@@ -77,9 +77,12 @@ export type {
   RegisterView,
 } from './device/register-types.js';
 export { isRegisters, registers } from './device/registers.js';
+export { constant, doorbell, type Latch, latch, type ServedRegion } from './device/service.js';
 export { isState, type State, type StateSpec, state } from './device/state.js';
 export {
   Clock,
+  Decoder,
+  type DynamicRegion,
   GuestMemory,
   type HostResource,
   Inbox,

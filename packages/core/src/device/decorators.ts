@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { inject, injectable } from 'tsyringe';
 import type { Space } from '../backend/backend.js';
 import { TraplineError } from '../errors.js';
-import type { AsyncIoHandler, IoHandler, RegionOptions } from './handler.js';
+import type { AsyncIoHandler, IoHandler, RegionMember, RegionOptions } from './handler.js';
 import {
   CORE_PATH,
   type DeviceClass,
@@ -11,10 +11,6 @@ import {
   declareIrq,
   declareRegion,
 } from './metadata.js';
-import type { REGISTERS } from './register-types.js';
-
-/** What a decorated member may be: registers, or a handler. */
-export type RegionMember = IoHandler | { readonly [REGISTERS]: unknown };
 
 /** Works on a class whose instances handle accesses, and on a member that does. */
 export interface RegionDecorator {

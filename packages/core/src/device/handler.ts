@@ -1,3 +1,8 @@
+import type { REGISTERS } from './register-types.js';
+
+/** What serves a region: registers, or a handler. */
+export type RegionMember = IoHandler | { readonly [REGISTERS]: unknown };
+
 /** Bytes of one bus access. */
 export type AccessSize = 1 | 2 | 4 | 8;
 

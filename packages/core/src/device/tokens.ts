@@ -1,6 +1,7 @@
 // What the framework injects into a device by the type of a constructor parameter.
 // Abstract classes, not interfaces: a class survives compilation and can be the token.
 import { TraplineError } from '../errors.js';
+import type { RegionMember } from './handler.js';
 
 export { Log } from '../log.js';
 
@@ -96,6 +97,30 @@ export abstract class Inbox {
    * @returns what the host's side calls; callable at any time
    */
   abstract port<T>(name: string, deliver: (payload: T) => void): (payload: T) => void;
+}
+
+/** A region whose address the guest programs: a BAR. */
+export interface DynamicRegion {
+  /** Where it is decoded now, or undefined. */
+  readonly base: number | undefined;
+  /**
+   * Decodes it at `base`; moves it if it was decoded elsewhere. An address no bus has is a guest
+   * error and leaves it undecoded. Under a fixed range, or an earlier dynamic one, it yields byte by
+   * byte; that is counted and warned.
+   */
+  map(base: number): void;
+  /** Stops decoding it. Idempotent. */
+  unmap(): void;
+}
+
+/** Lets a device decode ranges whose addresses the guest programs. */
+export abstract class Decoder {
+  /**
+   * Makes a region, undecoded at first. Map it in `onRestored` from restored registers.
+   * @param name for counters and traces
+   * @param size bytes
+   */
+  abstract region(name: string, space: 'pio' | 'mmio', size: number, handler: RegionMember): DynamicRegion;
 }
 
 declare const OPTIONS: unique symbol;

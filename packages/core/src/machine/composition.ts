@@ -14,8 +14,10 @@ import {
 } from '../device/tokens.js';
 import { messageOf, TraplineError } from '../errors.js';
 import { type ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { RangeSet } from '../ioreq/range-set.js';
 import { type GuestReport, type LogSink, SinkLog } from '../log.js';
 import { hostTime } from './clock.js';
+import { DeviceDecoder } from './decoder.js';
 import { DeviceInstance } from './device-instance.js';
 import type { EventQueue } from './inbox.js';
 import { constructDevice, machineContainer } from './inject.js';
@@ -31,6 +33,8 @@ export interface MachineServices {
   readonly msi: Msi;
   readonly random: Random;
   readonly queue: EventQueue;
+  /** The ranges of the machine, for those the guest programs. */
+  readonly ranges: () => RangeSet;
   readonly logSink: LogSink;
   readonly report: (device: string) => GuestReport;
   /** A device failed outside of an access. */
@@ -87,6 +91,7 @@ export class Composition {
       control: services.control,
       random: services.random,
       inbox: services.queue.inbox(plan.id, guard),
+      decoder: new DeviceDecoder(client, log, services.ranges),
     };
     try {
       const { instance, made } = DeviceInstance.construct({ log, clock: services.clock, guard }, () =>

@@ -2,6 +2,7 @@ import type { DevicePart, PartContext } from '../device/part.js';
 import { Construction } from '../device/part.js';
 import { REGISTERS } from '../device/register-types.js';
 import { isRegisters } from '../device/registers.js';
+import { Latch } from '../device/service.js';
 import { isState, STATE_CELLS } from '../device/state.js';
 import { messageOf, TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
@@ -56,7 +57,7 @@ export class DeviceInstance {
   adopt(made: Construction, problems: TraplineError[]): void {
     const found = new Set<unknown>();
     for (const [name, value] of Object.entries(this.instance)) {
-      const part = isRegisters(value) ? value[REGISTERS] : isState(value) ? value[STATE_CELLS] : undefined;
+      const part = partOf(value);
       if (!part) continue;
       this.parts.set(name, part);
       found.add(part.slot);
@@ -144,4 +145,11 @@ export class DeviceInstance {
     const hook = hooks[name] as ((...args: unknown[]) => void) | undefined;
     if (typeof hook === 'function') this.guard(name, () => hook.apply(this.instance, args));
   }
+}
+
+/** The part behind a member of a device, if it is one. */
+function partOf(value: unknown): DevicePart | undefined {
+  if (isRegisters(value)) return value[REGISTERS];
+  if (isState(value)) return value[STATE_CELLS];
+  return value instanceof Latch ? value : undefined;
 }

@@ -4,11 +4,22 @@ import 'reflect-metadata';
 import { container, type DependencyContainer, type InjectionToken } from 'tsyringe';
 import { irqToken } from '../device/decorators.js';
 import type { DeviceClass, DeviceMetadata } from '../device/metadata.js';
-import { Clock, GuestMemory, Inbox, IrqLine, Log, MachineControl, Msi, Options, Random } from '../device/tokens.js';
+import {
+  Clock,
+  Decoder,
+  GuestMemory,
+  Inbox,
+  IrqLine,
+  Log,
+  MachineControl,
+  Msi,
+  Options,
+  Random,
+} from '../device/tokens.js';
 import { TraplineError } from '../errors.js';
 
 /** The tokens the framework itself provides. */
-export const TOKENS = [IrqLine, Msi, GuestMemory, Clock, MachineControl, Log, Options, Random, Inbox] as const;
+export const TOKENS = [IrqLine, Msi, GuestMemory, Clock, MachineControl, Log, Options, Random, Inbox, Decoder] as const;
 
 /** What a device is given, by token. */
 export interface Provisions {
@@ -22,6 +33,7 @@ export interface Provisions {
   readonly options: object;
   readonly random: Random;
   readonly inbox: Inbox;
+  readonly decoder: Decoder;
 }
 
 /** One constructor parameter. */
@@ -108,6 +120,7 @@ export function constructDevice(machine: DependencyContainer, device: DeviceClas
   put(Options, give.options);
   put(Random, give.random);
   put(Inbox, give.inbox);
+  put(Decoder, give.decoder);
   return child.resolve(device as InjectionToken<object>);
 }
 

@@ -5,6 +5,7 @@ import type { AccessRule, AsyncIoHandler, IoHandler } from '../device/handler.js
 import { isHandler, type RegionDeclaration } from '../device/metadata.js';
 import { REGISTERS } from '../device/register-types.js';
 import { isRegisters } from '../device/registers.js';
+import { isServed } from '../device/service.js';
 import { TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
 import type { DevicePlan } from './plan.js';
@@ -12,7 +13,7 @@ import type { DevicePlan } from './plan.js';
 const DEFAULT_DEADLINE_MS = 5000;
 
 /** Register blocks sort out partial and misaligned accesses themselves. */
-const REGISTER_RULE: AccessRule = { min: 1, max: 4, unaligned: true };
+export const REGISTER_RULE: AccessRule = { min: 1, max: 4, unaligned: true };
 
 /** The ranges of a constructed device; what is wrong with its regions is added to `problems`. */
 export function regionsOf(
@@ -49,7 +50,11 @@ function rangeOf(
   const { options } = region;
   const base = place?.base ?? options.base;
   if (base === undefined) return problem('has no address', `give at: ${region.space}(0x...)`);
-  const deviceSize = options.size ?? block?.layout.size;
+  const served = isServed(target) ? target : undefined;
+  if (options.serve !== undefined && served?.serves !== options.serve) {
+    return problem(`declares serve: '${options.serve}', but is no ${options.serve}(...)`);
+  }
+  const deviceSize = options.size ?? block?.layout.size ?? served?.size;
   if (deviceSize === undefined)
     return problem('has no size', `declare size in @${region.space === 'pio' ? 'Pio' : 'Mmio'}`);
   const impl = options.impl ?? (block ? REGISTER_RULE : {});
@@ -60,12 +65,19 @@ function rangeOf(
   if (deviceSize % (impl.min ?? 1) !== 0)
     return problem(`its size ${deviceSize} is no multiple of its smallest access`);
   const endian = place?.endian ?? 'little';
+  if (options.defer && (stride !== undefined || endian === 'big')) {
+    return problem(
+      'defers completion, which takes no stride and no byte order',
+      `attach it with ${region.space}(0x...) alone`,
+    );
+  }
   const adapter = new WidthAdapter(
     handler,
     deviceSize,
     endian === 'big' && !block ? (impl.max ?? 4) : unit,
     impl,
-    options.valid ?? {},
+    // A deferred access reaches its handler as it is: nothing is split that could finish in two halves.
+    options.valid ?? (options.defer ? { ...impl, max: impl.max ?? 4 } : {}),
     {
       stride,
       endian,

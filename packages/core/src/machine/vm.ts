@@ -16,6 +16,7 @@ import { DeferredRequests } from './deferred.js';
 import type { DeviceUses, InstancesOf, Machine } from './define.js';
 import type { DeviceInstance, ResetKind } from './device-instance.js';
 import { EventQueue } from './inbox.js';
+import { defaultLineMode, type LineMode } from './interrupts.js';
 import type { MachinePlan } from './plan.js';
 import { type Pumped, pump } from './pump.js';
 import { HostRandom } from './random.js';
@@ -93,6 +94,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       msi: this.msiPort,
       random: services.random ?? new HostRandom(),
       queue: this.queue,
+      ranges: () => this.dispatcher.set,
       logSink: this.logSink,
       report: (device) => (about, message) =>
         this.events.emit(about === 'guest-error' ? 'guest:error' : 'guest:unimplemented', { device, message }),
@@ -163,7 +165,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** Constructs the devices with stand-ins for host resources and gives the address map: for `check`. */
   preview(problems: TraplineError[]): MapRow[] {
-    this.composition.construct(this.plan.devices, undefined, problems);
+    const sound = this.plan.devices.filter(({ id }) => !problems.some(({ who }) => who === id));
+    this.composition.construct(sound, undefined, problems);
     problems.push(...this.composition.broken.values());
     if (problems.length === 0) this.dispatcher.set.add(this.composition.ranges());
     return this.map();
@@ -260,6 +263,11 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   /** Reports every access that matches to `sink`, until the returned function is called. */
   traceOn(filter: TraceFilter, sink: TraceSink): () => void {
     return this.dispatcher.traceOn(filter, sink);
+  }
+
+  /** How the interrupt controller takes a line: the machine's table, or else the PC's. */
+  lineMode(line: number): LineMode {
+    return this.machine.interrupts?.[line] ?? defaultLineMode(line);
   }
 
   /** What each range has served. */

@@ -1,0 +1,3 @@
+import { extractDocs } from './lib/extract-docs.mjs';
+
+extractDocs();
