@@ -109,6 +109,12 @@ export class Composition {
     }
   }
 
+  /** Levels a device drives, by line name. */
+  levels(id: string): Readonly<Record<string, boolean>> {
+    const lines = [...(this.devices.get(id)?.lines.values() ?? [])];
+    return Object.fromEntries(lines.map((line) => [line.name, line.level]));
+  }
+
   ranges(): ClientRange[] {
     return [...this.devices.values()].flatMap((device) => device.ranges);
   }

@@ -37,11 +37,11 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
   problems.push(...capabilityProblems(plan, choice.provider.name, probe.capabilities));
   if (problems.length > 0) throw new CompositionError(problems);
   options.onBackend?.(choice);
-  const vm = new Vm<D>(machine, plan, options);
   const opened = new Map<HostResource<unknown>, unknown>();
+  const vm = new Vm<D>(machine, plan, options, opened);
   try {
     await openAll(plan, opened, options.signal ?? new AbortController().signal);
-    vm.compose(opened);
+    vm.compose();
     const backend = await choice.provider.open({
       cpus: plan.cpus,
       memory: plan.memory,
@@ -53,7 +53,6 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
     return vm;
   } catch (thrown) {
     await vm.close();
-    if (vm.state !== 'closed') for (const [resource, value] of [...opened].reverse()) await resource.close(value);
     throw thrown;
   }
 }

@@ -3,20 +3,15 @@ import type { Clock, GuestMemory, HostResource, Random } from '../device/tokens.
 import { MachineControl } from '../device/tokens.js';
 import { CompositionError, hex, messageOf, TraplineError } from '../errors.js';
 import { SafeEmitter } from '../events.js';
-import type { IoreqClient } from '../ioreq/client.js';
-import { DefaultClient, type DefaultCounters } from '../ioreq/default-client.js';
-import { type DeferredRequest, Dispatcher } from '../ioreq/dispatcher.js';
-import { SLOT_WORDS, WORD } from '../ioreq/layout.js';
-import { IoreqPage } from '../ioreq/page.js';
+import type { DefaultCounters, UnclaimedAccess } from '../ioreq/default-client.js';
 import type { TraceFilter, TraceSink } from '../ioreq/trace.js';
 import type { LogSink } from '../log.js';
 import { HostClock, hostTime, MachineClock } from './clock.js';
 import { Composition, LateClock, LateMemory, LateMsi, type OpenedResources } from './composition.js';
-import { DeferredRequests } from './deferred.js';
 import type { DeviceUses, InstancesOf, Machine } from './define.js';
 import type { DeviceInstance, ResetKind } from './device-instance.js';
-import { EventQueue } from './inbox.js';
 import { defaultLineMode, type LineMode } from './interrupts.js';
+import { IoPath } from './io-path.js';
 import type { MachinePlan } from './plan.js';
 import { type Pumped, pump } from './pump.js';
 import { HostRandom } from './random.js';
@@ -47,18 +42,12 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private readonly memoryPort = new LateMemory();
   private readonly clockPort = new LateClock();
   private readonly msiPort = new LateMsi();
-  private readonly queue = new EventQueue(() => this.clockPort.now());
+  private readonly io: IoPath;
   private readonly composition: Composition;
-  private readonly fallback: DefaultClient;
-  private readonly deferred: DeferredRequests;
-  private readonly dispatcher: Dispatcher;
   private openBackend: Backend | undefined;
   private machineClock: MachineClock | undefined;
-  private opened: OpenedResources = new Map();
   private pumped: Pumped | undefined;
   private current: VmState = 'created';
-  private serving = 0;
-  private afterAccess: (() => void)[] = [];
   private closing: Promise<void> | undefined;
   private ended: VmExit | undefined;
   private readonly waiters: ((exit: VmExit) => void)[] = [];
@@ -67,6 +56,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     readonly machine: Machine<D>,
     private readonly plan: MachinePlan,
     private readonly services: VmServices,
+    /** Host resources of the machine, in the order they were opened; the machine closes them. */
+    private readonly opened: OpenedResources = new Map(),
   ) {
     this.logSink = (record) => {
       try {
@@ -78,46 +69,50 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const vm = this;
     const control = new (class extends MachineControl {
       exit(code: number): void {
-        vm.soon(() => vm.finish({ reason: 'exit', code: code & 0xff }));
+        vm.io.soon(() => vm.finish({ reason: 'exit', code: code & 0xff }));
       }
       powerOff(): void {
-        vm.soon(() => vm.finish({ reason: 'power-off' }));
+        vm.io.soon(() => vm.finish({ reason: 'power-off' }));
       }
       reset(): void {
-        vm.soon(() => vm.resetSoon());
+        vm.io.soon(() => vm.resetSoon());
       }
     })();
+    this.io = new IoPath(
+      {
+        unclaimed: (access) => this.reportUnclaimed(access),
+        straddle: (range, write, address, size) =>
+          this.events.emit('access:straddle', {
+            device: range.client.name,
+            region: range.region,
+            direction: write ? 'write' : 'read',
+            address,
+            size,
+          }),
+        failed: (error) => this.deviceFailed(error),
+        fatal: (error) => this.io.soon(() => this.finish({ reason: 'backend-failed', error })),
+        lines: (client) => this.composition.levels(client.name),
+        now: () => this.clockPort.now(),
+      },
+      {
+        defaults: machine.defaults ?? {},
+        debugging: services.debugging ?? false,
+        sampleEvery: services.sampleEvery ?? 0,
+      },
+    );
     this.composition = new Composition({
       memory: this.memoryPort,
       clock: this.clockPort,
       control,
       msi: this.msiPort,
       random: services.random ?? new HostRandom(),
-      queue: this.queue,
-      ranges: () => this.dispatcher.set,
+      queue: this.io.queue,
+      ranges: () => this.io.dispatcher.set,
       logSink: this.logSink,
       report: (device) => (about, message) =>
         this.events.emit(about === 'guest-error' ? 'guest:error' : 'guest:unimplemented', { device, message }),
-      failed: (client, error) => this.dispatcher.disable(client, error),
+      failed: (client, error) => this.io.dispatcher.disable(client, error),
     });
-    this.fallback = new DefaultClient(
-      machine.defaults ?? {},
-      hostTime.now,
-      (access) => {
-        const { vcpu, direction, space, address, size } = access;
-        const where = `${direction} of ${size} at ${space} ${hex(address)}`;
-        this.logSink({ level: 'warn', who: 'core', message: `nobody claims the ${where} by vCPU ${vcpu}` });
-        this.events.emit('access:unclaimed', access);
-      },
-      (error) => this.soon(() => this.finish({ reason: 'backend-failed', error })),
-    );
-    this.deferred = new DeferredRequests(() => this.dispatcher, {
-      debugging: services.debugging ?? false,
-      enter: () => this.enter(),
-      leave: () => this.leave(),
-      finish: (request, value) => this.finishDeferred(request, value),
-    });
-    this.dispatcher = this.makeDispatcher();
   }
 
   /** The device instances, by id. One whose constructor threw is absent. */
@@ -155,12 +150,11 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   }
 
   /** Constructs the devices and decodes their ranges. @throws CompositionError with every problem */
-  compose(opened: OpenedResources): void {
-    this.opened = opened;
+  compose(): void {
     const problems: TraplineError[] = [];
-    this.composition.construct(this.plan.devices, opened, problems);
+    this.composition.construct(this.plan.devices, this.opened, problems);
     if (problems.length > 0) throw new CompositionError(problems);
-    this.dispatcher.set.add(this.composition.ranges());
+    this.io.dispatcher.set.add(this.composition.ranges());
   }
 
   /** Constructs the devices with stand-ins for host resources and gives the address map: for `check`. */
@@ -168,7 +162,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const sound = this.plan.devices.filter(({ id }) => !problems.some(({ who }) => who === id));
     this.composition.construct(sound, undefined, problems);
     problems.push(...this.composition.broken.values());
-    if (problems.length === 0) this.dispatcher.set.add(this.composition.ranges());
+    if (problems.length === 0) this.io.dispatcher.set.add(this.composition.ranges());
     return this.map();
   }
 
@@ -181,8 +175,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.msiPort.target = (address, data) => backend.signalMsi(address, data);
     const source = backend.ioreq;
     if (source) {
-      this.dispatcher.page = source.page;
-      this.pumped = { source, serve: (claimed) => this.serve(claimed) };
+      this.io.connect(source);
+      this.pumped = { source, serve: (claimed) => this.io.serve(claimed) };
     }
     backend.connect(this.host());
     this.composition.lines.connect((line, level) => backend.setIrqLine(line, level));
@@ -195,7 +189,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   async pause(): Promise<void> {
     this.must('running');
     this.setState('paused');
-    this.queue.pause();
+    this.io.queue.pause();
     await this.backend.pause();
     this.machineClock?.stop();
     for (const device of this.composition.devices.values()) device.pause();
@@ -262,7 +256,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** Reports every access that matches to `sink`, until the returned function is called. */
   traceOn(filter: TraceFilter, sink: TraceSink): () => void {
-    return this.dispatcher.traceOn(filter, sink);
+    return this.io.dispatcher.traceOn(filter, sink);
   }
 
   /** How the interrupt controller takes a line: the machine's table, or else the PC's. */
@@ -272,28 +266,28 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** What each range has served. */
   counters(): DeviceCounters[] {
-    return this.dispatcher.set.list().map((range) => ({
+    return this.io.dispatcher.set.list().map((range) => ({
       device: range.client.name,
       region: range.region,
       space: range.space,
       base: range.base,
       size: range.size,
-      ...this.dispatcher.set.counters(range),
+      ...this.io.dispatcher.set.counters(range),
     }));
   }
 
   /** What the default client has served. */
   get unclaimed(): DefaultCounters {
-    return this.fallback.counters;
+    return this.io.fallback.counters;
   }
   /** Deferred accesses that were answered after they were given up. */
   get lateSettlements(): number {
-    return this.deferred.late;
+    return this.io.deferred.late;
   }
 
   /** The address map. */
   map(): MapRow[] {
-    return this.dispatcher.set.list().map((range) => ({
+    return this.io.dispatcher.set.list().map((range) => ({
       space: range.space,
       first: range.base,
       last: range.base + range.size - 1,
@@ -313,12 +307,12 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const device = this.composition.devices.get(id);
     if (!device) throw new TraplineError('TL_USAGE', `there is no device ${id}`, { who: id });
     device.pause();
-    this.dispatcher.set.remove((range) => range.client === device.client);
-    this.deferred.abandon(device.client);
+    this.io.dispatcher.set.remove((range) => range.client === device.client);
+    this.io.deferred.abandon(device.client);
     device.client.failure ??= new TraplineError('TL_VM_STATE', 'the device was detached', { who: id });
     for (const part of device.parts.values()) part.reset();
     for (const line of device.lines.values()) line.set(false);
-    this.queue.removeDevice(id);
+    this.io.queue.removeDevice(id);
     this.composition.devices.delete(id);
   }
 
@@ -337,54 +331,17 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.machineClock?.start();
     for (const device of this.composition.devices.values()) device.resume();
     this.backend.run();
-    this.queue.resume();
+    this.io.queue.resume();
     if (this.pumped) pump.add(this.pumped);
   }
 
   private host(): BackendHost {
     return {
-      serve: (claimed) => this.serve(claimed),
-      access: (vcpu, space, write, address, size, value) => {
-        this.enter();
-        try {
-          const high = Math.floor(address / 2 ** 32);
-          return this.dispatcher.access(vcpu, space === 'mmio', write, address | 0, high, size, value, 0, false);
-        } finally {
-          this.leave();
-        }
-      },
-      stopped: (reason: ExitReason, details = {}) => this.soon(() => this.finish({ reason, ...details })),
-      resetRequested: () => this.soon(() => this.resetSoon()),
+      serve: (claimed) => this.io.serve(claimed),
+      access: (vcpu, space, write, address, size, value) => this.io.access(vcpu, space, write, address, size, value),
+      stopped: (reason: ExitReason, details = {}) => this.io.soon(() => this.finish({ reason, ...details })),
+      resetRequested: () => this.io.soon(() => this.resetSoon()),
     };
-  }
-
-  private serve(claimed: number): void {
-    this.enter();
-    this.dispatcher.serve(claimed);
-    this.leave();
-  }
-
-  private enter(): void {
-    this.serving++;
-    this.queue.enter();
-  }
-
-  private leave(): void {
-    this.serving--;
-    this.queue.leave();
-    if (this.serving === 0 && this.afterAccess.length > 0) this.runAfterAccess();
-  }
-
-  private runAfterAccess(): void {
-    const work = this.afterAccess;
-    this.afterAccess = [];
-    for (const run of work) run();
-  }
-
-  /** Runs when no handler does: what a device asks of the machine happens after its access completed. */
-  private soon(run: () => void): void {
-    if (this.serving > 0) this.afterAccess.push(run);
-    else run();
   }
 
   private resetSoon(): void {
@@ -404,7 +361,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.ended = exit;
     if (this.current === 'closed') return;
     this.setState('stopped');
-    this.queue.pause();
+    this.io.queue.pause();
     if (this.pumped) pump.remove(this.pumped);
     this.machineClock?.stop();
     for (const device of this.composition.devices.values()) device.pause();
@@ -419,7 +376,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private async closeOnce(): Promise<void> {
     const wasEnded = this.ended !== undefined;
     if (!wasEnded) this.finish({ reason: 'closed' });
-    this.deferred.abandon();
+    this.io.deferred.abandon();
     if (this.pumped) pump.remove(this.pumped);
     const failures: unknown[] = [];
     await this.openBackend?.close().catch((thrown: unknown) => failures.push(thrown));
@@ -438,53 +395,25 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const late = new Promise<'late'>((resolve) => {
       timer = hostTime.setTimeout(() => resolve('late'), QUIESCE_MS);
     });
-    const outcome = await Promise.race([this.deferred.settled(), late]);
+    const outcome = await Promise.race([this.io.deferred.settled(), late]);
     hostTime.clearTimeout(timer);
     if (outcome !== 'late') return;
-    const busy = this.deferred.devices.join(', ');
+    const busy = this.io.deferred.devices.join(', ');
     throw new TraplineError('TL_SNAPSHOT_BUSY', `${what} waited ${QUIESCE_MS} ms for requests of ${busy}`, {
       who: busy,
     });
   }
 
-  private makeDispatcher(): Dispatcher {
-    const dispatcher = new Dispatcher(IoreqPage.create(), this.fallback, {
-      complete: (slot, generation) => this.openBackend?.ioreq?.complete(slot, generation),
-      generation: (slot) => this.openBackend?.ioreq?.generation(slot) ?? 0,
-      failed: (_client: IoreqClient, error) => this.deviceFailed(error),
-      straddle: (range, _space, write, address, size) =>
-        this.events.emit('access:straddle', {
-          device: range.client.name,
-          region: range.region,
-          direction: write ? 'write' : 'read',
-          address,
-          size,
-        }),
-      defer: (request) => this.deferred.begin(request),
-      now: hostTime.now,
-      lines: (client) => {
-        const lines = this.composition.devices.get(client.name)?.lines ?? new Map();
-        return Object.fromEntries([...lines.values()].map((line) => [line.name, line.level]));
-      },
-    });
-    dispatcher.sampleEvery = this.services.sampleEvery ?? 0;
-    return dispatcher;
-  }
-
-  private finishDeferred(request: DeferredRequest, value: number): void {
-    const source = this.openBackend?.ioreq;
-    // A slot whose generation moved on belongs to another access: touching it would corrupt that one.
-    if (!source || source.generation(request.slot) !== request.generation) return;
-    if (!request.write) {
-      const at = request.slot * SLOT_WORDS;
-      source.page.i32[at + WORD.valueLow] = value;
-      if (request.range.space === 'mmio') source.page.i32[at + WORD.valueHigh] = value === -1 ? -1 : 0;
-    }
-    source.complete(request.slot, request.generation);
+  private reportUnclaimed(access: UnclaimedAccess): void {
+    const { vcpu, direction, space, address, size } = access;
+    const where = `${direction} of ${size} at ${space} ${hex(address)}`;
+    this.logSink({ level: 'warn', who: 'core', message: `nobody claims the ${where} by vCPU ${vcpu}` });
+    this.events.emit('access:unclaimed', access);
   }
 
   private deviceFailed(error: TraplineError): void {
-    this.logSink({ level: 'error', who: error.who, message: `${error.what}; it answers all ones from now on` });
+    const message = `${error.what}; it answers all ones from now on`;
+    this.logSink({ level: 'error', who: error.who, message, error });
     this.events.emit('device:failed', { device: error.who, error });
   }
 

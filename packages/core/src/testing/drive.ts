@@ -67,12 +67,14 @@ export function drive<C extends DeviceClass>(device: C, config?: UseConfig<C>): 
   if (problems.length > 0) throw new CompositionError(problems);
   const log: LogRecord[] = [];
   const clock = new VirtualClock();
-  const vm = new Vm(machine, plan, { clock, random: new SeededRandom(1), log: (record) => log.push(record) });
+  const opened = openNow(plan.devices.flatMap((one) => one.resources.map(({ resource }) => resource)));
+  const services = { clock, random: new SeededRandom(1), log: (record: LogRecord) => log.push(record) };
+  const vm = new Vm(machine, plan, services, opened);
   let failure: TraplineError | undefined;
   vm.on('device:failed', ({ error }) => {
     failure = error;
   });
-  vm.compose(openNow(plan.devices.flatMap((one) => one.resources.map(({ resource }) => resource))));
+  vm.compose();
   const sim = new SimJs({ cpus: 1, memory: plan.memory, guest: undefined, log: undefined as never });
   vm.run(sim);
   if (failure && !vm.inspectDevice(DRIVEN_ID)) throw failure;
