@@ -75,7 +75,7 @@ export function compare(bench: Bench, rounds = ROUNDS): Row {
     name: bench.name,
     ratio: round(ratio),
     bar: bench.bar,
-    verdict: ratio <= bench.bar ? 'ok' : noisy ? 'NOISY' : 'MISSED',
+    verdict: noisy ? 'NOISY' : ratio <= bench.bar ? 'ok' : 'MISSED',
     p10: round(quantile(judged, 0.1)),
     p90: round(quantile(judged, 0.9)),
     rounds,
