@@ -1,0 +1,317 @@
+// The KVM backend: one vCPU in the kernel, its accesses through the I/O request page.
+import { availableParallelism } from 'node:os';
+import {
+  type Backend,
+  type BackendCapabilities,
+  type BackendConfig,
+  type BackendHost,
+  type BackendProbe,
+  type BackendProvider,
+  type FlatGuest,
+  type GuestMemory,
+  hex,
+  IoreqPage,
+  type IoreqSource,
+  type MmioDevice,
+  messageOf,
+  RegionMemory,
+  TraplineError,
+} from '@trapline/core';
+import { EVENT, loadNative, type NativeAddon, type NativeSession, type NativeStop } from './addon.js';
+import { explainKvm, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
+
+/** How {@link kvm} finds and uses the kernel. */
+export interface KvmOptions {
+  /** Default: `/dev/kvm`. */
+  readonly device?: string;
+  /**
+   * How long a vCPU thread spins for a device's answer before it sleeps, in µs. By default 50, and 0 where there is
+   * no CPU left beside the vCPU for whoever answers.
+   */
+  readonly waitSpinMicroseconds?: number;
+}
+
+const NAME = 'kvm';
+const DEFAULT_SPIN = 50;
+/** Where a real-mode entry can be: one segment, and the image must leave the interrupt vectors alone. */
+const REAL_MODE_END = 0x1_0000;
+
+/** KVM as a backend. Nothing is loaded or opened before `probe` or `open`. */
+export function kvm(options: KvmOptions = {}): BackendProvider {
+  const device = options.device ?? '/dev/kvm';
+  return {
+    name: NAME,
+    probe: () => look(device).probe,
+    async open(config) {
+      const { addon, probe } = look(device);
+      if (!addon || !probe.available) {
+        throw new TraplineError('TL_BACKEND_UNAVAILABLE', probe.reason ?? 'KVM is not available', {
+          who: NAME,
+          fix: probe.fix,
+        });
+      }
+      return openKvm(addon, device, config, options, probe.capabilities);
+    },
+  };
+}
+
+function look(device: string): { addon: NativeAddon | undefined; probe: BackendProbe } {
+  const native = loadNative();
+  if (!native.addon) {
+    const { reason, fix } = native;
+    return { addon: undefined, probe: { available: false, reason, fix, capabilities: kvmCapabilities(36) } };
+  }
+  const facts = native.addon.probeKvm(device);
+  const capabilities = kvmCapabilities(facts.physicalBits);
+  const problem = explainKvm(device, facts);
+  if (problem) return { addon: native.addon, probe: { available: false, ...problem, capabilities } };
+  return { addon: native.addon, probe: { available: true, reason: `${device} works`, capabilities } };
+}
+
+async function openKvm(
+  addon: NativeAddon,
+  device: string,
+  config: BackendConfig,
+  options: KvmOptions,
+  probed: BackendCapabilities,
+): Promise<Backend> {
+  const { cpus, memory, guest } = config;
+  if (cpus > probed.maxVcpus) throw beyond(`${cpus} vCPUs asked for, ${probed.maxVcpus} possible`);
+  if (memory > MAX_MEMORY) throw beyond(`${memory} bytes of RAM asked for, ${MAX_MEMORY} possible`);
+  if (!Number.isSafeInteger(memory) || memory <= 0 || memory % 4096 !== 0) {
+    throw new TraplineError('TL_MEMORY_SIZE', `${memory} bytes of RAM are no multiple of 4 KiB`, { who: NAME });
+  }
+  if (guest && guest.kind !== 'flat') throw beyond(`a guest of kind ${guest.kind} cannot run on a real CPU`);
+  const image = guest ? await loadImage(guest, memory) : undefined;
+  const spare = availableParallelism() > cpus;
+  // A session speaks before its backend exists only if something is badly wrong; it has nothing to say at rest.
+  let backend: KvmBackend | undefined;
+  const session = native(
+    'TL_BACKEND_UNAVAILABLE',
+    () =>
+      addon.openKvm(
+        {
+          device,
+          memory,
+          entry: guest?.address ?? 0,
+          waitSpinMicroseconds: options.waitSpinMicroseconds ?? (spare ? DEFAULT_SPIN : 0),
+        },
+        (events) => backend?.onEvents(events),
+      ),
+    'a machine cannot be opened',
+  );
+  // The same width the probe found, and the memory that is known now.
+  const [, lastAddress] = probed.mmioWindows.at(-1) ?? [0, 2 ** 36 - 1];
+  backend = new KvmBackend(session, kvmCapabilities(Math.log2(lastAddress + 1), memory), guest !== undefined);
+  if (guest && image) backend.memory.write(guest.address, image);
+  return backend;
+}
+
+async function loadImage(guest: FlatGuest, memory: number): Promise<Uint8Array> {
+  const { address } = guest;
+  if (!Number.isInteger(address) || address < 0 || address >= REAL_MODE_END) {
+    throw beyond(`the guest's entry ${hex(address)} is not below ${hex(REAL_MODE_END)}`);
+  }
+  const image = await guest.image();
+  if (address + image.length > Math.min(memory, 3 * 2 ** 30)) {
+    throw beyond(`the guest has ${image.length} bytes at ${hex(address)}, and RAM ends at ${hex(memory)}`);
+  }
+  return image;
+}
+
+function beyond(what: string): TraplineError {
+  return new TraplineError('TL_BACKEND_CAPABILITY', what, { who: NAME });
+}
+
+/** Calls into the addon; its errors come out as ours. */
+function native<T>(code: 'TL_BACKEND_UNAVAILABLE' | 'TL_BACKEND_FAILED', call: () => T, what: string): T {
+  try {
+    return call();
+  } catch (thrown) {
+    throw new TraplineError(code, `${what}: ${messageOf(thrown)}`, { who: NAME, cause: thrown });
+  }
+}
+
+/** The vCPU's end of the request page, seen from this thread. */
+class KvmSource implements IoreqSource {
+  readonly page: IoreqPage;
+  private wake: (() => void) | undefined;
+
+  constructor(private readonly session: NativeSession) {
+    this.page = new IoreqPage(session.page);
+  }
+
+  take(spinMicroseconds: number): number {
+    return this.session.take(spinMicroseconds);
+  }
+  generation(slot: number): number {
+    return this.session.generation(slot);
+  }
+  complete(slot: number, generation: number): boolean {
+    return this.session.complete(slot, generation);
+  }
+  arm(wake: () => void): boolean {
+    // First: the wake-up may be on its way from the moment the flag is set.
+    this.wake = wake;
+    if (this.session.arm()) return true;
+    this.wake = undefined;
+    return false;
+  }
+  /** The announced request may have been taken meanwhile: a wake-up too many finds nothing and arms again. */
+  onPending(): void {
+    const { wake } = this;
+    this.wake = undefined;
+    wake?.();
+  }
+  forget(): void {
+    this.wake = undefined;
+  }
+}
+
+interface Pending {
+  readonly promise: Promise<void>;
+  resolve(): void;
+  reject(error: TraplineError): void;
+}
+
+function pending(): Pending {
+  let resolve: () => void = () => undefined;
+  let reject: (error: TraplineError) => void = () => undefined;
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+class KvmBackend implements Backend {
+  readonly name = NAME;
+  readonly memory: GuestMemory;
+  readonly ioreq: KvmSource;
+  private readonly ram: RegionMemory;
+  private host: BackendHost | undefined;
+  private pausing: Pending | undefined;
+  private resetting: Pending | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly session: NativeSession,
+    readonly capabilities: BackendCapabilities,
+    private readonly hasGuest: boolean,
+  ) {
+    this.ram = new RegionMemory(session.ram.map(({ base, buffer }) => ({ base, bytes: new Uint8Array(buffer) })));
+    this.memory = this.ram;
+    this.ioreq = new KvmSource(session);
+  }
+
+  connect(host: BackendHost): void {
+    this.host = host;
+  }
+
+  setIrqLine(gsi: number, level: boolean): void {
+    native('TL_BACKEND_FAILED', () => this.session.setIrqLine(gsi, level), `line ${gsi} cannot be driven`);
+  }
+
+  signalMsi(address: number, data: number): void {
+    const high = Math.floor(address / 2 ** 32);
+    native('TL_BACKEND_FAILED', () => this.session.signalMsi(address >>> 0, high, data >>> 0), 'an MSI was refused');
+  }
+
+  assignMmioDevice(device: MmioDevice): void {
+    throw this.noPassthrough(device);
+  }
+  deassignMmioDevice(device: MmioDevice): void {
+    throw this.noPassthrough(device);
+  }
+
+  run(): void {
+    if (this.closed) throw new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME });
+    if (this.resetting) throw new TraplineError('TL_VM_STATE', 'the machine is being reset', { who: NAME });
+    // Whoever runs a machine that is just being paused no longer waits for it to rest.
+    this.settlePause();
+    if (this.hasGuest) this.session.run();
+    // Nothing runs without a guest; the machine waits for close(), as it would on any backend.
+    else this.session.arm();
+  }
+
+  pause(): Promise<void> {
+    if (this.pausing) return this.pausing.promise;
+    if (this.closed || this.resetting || this.session.pause()) return Promise.resolve();
+    this.pausing = pending();
+    return this.pausing.promise;
+  }
+
+  reset(): Promise<void> {
+    if (this.closed) return Promise.reject(new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME }));
+    if (this.resetting) return this.resetting.promise;
+    if (!this.session.resting()) {
+      return Promise.reject(new TraplineError('TL_VM_STATE', 'a running vCPU cannot be reset', { who: NAME }));
+    }
+    this.resetting = pending();
+    this.session.reset();
+    return this.resetting.promise;
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.ioreq.forget();
+    this.session.close();
+    this.ram.close();
+    this.settlePause();
+    this.resetting?.reject(new TraplineError('TL_VM_CLOSED', 'the machine was closed', { who: NAME }));
+    this.resetting = undefined;
+  }
+
+  /** Called by the addon on this thread's event loop. */
+  onEvents(events: number): void {
+    if (events & EVENT.resetDone) this.onReset();
+    // An old announcement may arrive after another run and pause: ask.
+    if (events & EVENT.resting && this.pausing && this.session.resting()) this.settlePause();
+    if (events & EVENT.requestPending) this.ioreq.onPending();
+    if (events & EVENT.stopped && !this.closed) {
+      const stop = this.session.stop();
+      if (stop) this.onStop(stop);
+    }
+  }
+
+  private onReset(): void {
+    const done = this.resetting;
+    this.resetting = undefined;
+    const error = this.session.resetError();
+    if (error === '') done?.resolve();
+    else done?.reject(new TraplineError('TL_BACKEND_FAILED', `the vCPU cannot be reset: ${error}`, { who: NAME }));
+  }
+
+  private onStop(stop: NativeStop): void {
+    if (stop.reason === 'reset') {
+      this.host?.resetRequested();
+      return;
+    }
+    // Nothing of the guest can happen any more, so it is no reason to keep the process alive.
+    this.session.letExit();
+    if (stop.reason !== 'failed') {
+      this.host?.stopped(stop.reason);
+      return;
+    }
+    const { rip, exitReason, suberror } = stop;
+    const error = new TraplineError('TL_BACKEND_FAILED', `${stop.message}, at rip ${rip}`, {
+      who: NAME,
+      details: { rip, exitReason, suberror },
+    });
+    this.host?.stopped('backend-failed', { error });
+  }
+
+  private settlePause(): void {
+    const done = this.pausing;
+    this.pausing = undefined;
+    done?.resolve();
+  }
+
+  private noPassthrough(device: MmioDevice): TraplineError {
+    return new TraplineError('TL_BACKEND_CAPABILITY', `KVM assigns no MMIO devices: ${device.name}`, {
+      who: NAME,
+      fix: 'MMIO passthrough is a hypercall of ACRN; use that backend, or an emulated device',
+    });
+  }
+}

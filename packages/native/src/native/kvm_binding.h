@@ -1,0 +1,15 @@
+// A KvmSession as a JavaScript object.
+#pragma once
+
+#include <napi.h>
+
+namespace trapline {
+
+/** `probeKvm(device)`: what a look at the device told. */
+Napi::Value ProbeKvmBinding(const Napi::CallbackInfo& info);
+/** `openKvm(options, onEvents)`: a machine at rest. */
+Napi::Value OpenKvmBinding(const Napi::CallbackInfo& info);
+/** `liveSessions()`: machines whose memory JavaScript has not yet let go of. */
+Napi::Value LiveSessionsBinding(const Napi::CallbackInfo& info);
+
+}  // namespace trapline

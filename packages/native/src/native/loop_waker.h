@@ -1,0 +1,41 @@
+// From any thread to one event loop: event bits collected in a word, announced by an eventfd that the loop polls.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "sys.h"
+#include "uv_abi.h"
+
+namespace trapline {
+
+class LoopWaker {
+ public:
+  /** @param woken called on the loop's thread with the bits raised since the last call */
+  LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t bits)> woken);
+  ~LoopWaker();
+  LoopWaker(const LoopWaker&) = delete;
+  LoopWaker& operator=(const LoopWaker&) = delete;
+
+  /** On any thread. Several calls before the loop gets its turn are one `woken`. */
+  void Raise(std::uint32_t bits);
+
+  // --- on the loop's thread ---------------------------------------------------------------------
+
+  /** Shall this keep the process alive? It does not at first. */
+  void KeepAlive(bool alive);
+  /** No `woken` from here on; `closed` is called once libuv has let go of the handle. Idempotent. */
+  void Close(std::function<void()> closed = nullptr);
+
+ private:
+  void OnReadable();
+
+  const std::function<void(std::uint32_t)> woken_;
+  UniqueFd event_;
+  std::atomic<std::uint32_t> bits_{0};
+  /** Owned by libuv once closing: it outlives us until its close callback. */
+  trapline_uv_handle* handle_ = nullptr;
+};
+
+}  // namespace trapline

@@ -1,0 +1,85 @@
+// What one vCPU thread is told to do, and where it is: the handshake behind run, pause, reset and close.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+
+namespace trapline {
+
+/** What a vCPU thread shall do next. */
+enum class Order { kPause, kRun, kReset, kStop };
+
+class RunGate {
+ public:
+  /** @param resting called on the vCPU thread when it stopped executing under an order other than kRun */
+  explicit RunGate(std::function<void()> resting) : resting_(std::move(resting)) {}
+
+  // --- the controlling thread -------------------------------------------------------------------
+
+  /** Gives an order. The caller still has to kick a thread that may be inside the guest. */
+  void Give(Order order) {
+    std::lock_guard lock(mutex_);
+    order_.store(order);
+    changed_.notify_all();
+  }
+  /** Is the vCPU executing no guest instruction, and will it execute none until the next kRun? */
+  bool resting() {
+    std::lock_guard lock(mutex_);
+    return order_.load() != Order::kRun && phase_.load() != Phase::kGuest;
+  }
+
+  // --- the vCPU thread --------------------------------------------------------------------------
+
+  /** Without a lock: may the guest go on? */
+  bool going() const { return order_.load() == Order::kRun; }
+
+  /**
+   * Waits while the order is kPause (and, if `ended`, while it is kRun).
+   * @returns the order that ended the wait
+   */
+  Order Wait(bool ended) {
+    std::unique_lock lock(mutex_);
+    const auto idle = [&] {
+      const Order order = order_.load();
+      return order == Order::kPause || (ended && order == Order::kRun);
+    };
+    if (idle()) {
+      phase_.store(Phase::kParked);
+      resting_();
+      changed_.wait(lock, [&] { return !idle(); });
+    }
+    // Also where there was nothing to wait for: a thread starts as parked.
+    phase_.store(Phase::kGuest);
+    return order_.load();
+  }
+
+  /** The vCPU reports its reset: back to kPause, unless something else was ordered meanwhile. */
+  void ResetDone() {
+    std::lock_guard lock(mutex_);
+    Order expected = Order::kReset;
+    order_.compare_exchange_strong(expected, Order::kPause);
+  }
+
+  /**
+   * The vCPU waits for a device from here to `LeaveDevice`, with its request published. Sequentially consistent
+   * against Give + resting(): either the controller sees kDevice, or we see its order and report here.
+   */
+  void EnterDevice() {
+    phase_.store(Phase::kDevice);
+    if (!going()) resting_();
+  }
+  void LeaveDevice() { phase_.store(Phase::kGuest); }
+
+ private:
+  enum class Phase { kParked, kGuest, kDevice };
+
+  const std::function<void()> resting_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<Order> order_{Order::kPause};
+  std::atomic<Phase> phase_{Phase::kParked};
+};
+
+}  // namespace trapline
