@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
+import { extractDocs } from './scripts/lib/extract-docs.mjs';
 import { mutationPlugins } from './scripts/lib/mutation-plugin.mjs';
 
 // Sources are tested without a build: the `trapline-src` condition resolves a
 // workspace package to its TypeScript entry.
 const conditions = ['trapline-src', 'module', 'node', 'development|production'];
+
+// The code in the README is tested like the rest of the tree.
+extractDocs();
 
 export default defineConfig({
   // Empty but for `npm run mutate`.

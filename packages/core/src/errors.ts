@@ -37,6 +37,7 @@ export const ERROR_CODES = {
   TL_DUPLICATE_CORE: ['two copies of @trapline/core are loaded', 'dedupe the dependency so that one copy remains'],
   TL_DUPLICATE_TYPE: ['two plugins declare the same device type', 'remove or rename one of them'],
   TL_HOST_RESOURCE: ['a host resource could not be opened', 'see the cause: path, permission or peer'],
+  TL_INTERNAL: ['something nobody foresaw', 'run again with --debug; if the stack shows no code of yours, report it'],
   TL_INJECT: ['a constructor parameter cannot be injected', 'import its class as a value, or list it in static inject'],
   TL_IRQ: ['an interrupt line is missing or impossible', 'give irq: N, below the number of lines of the backend'],
   TL_LAYOUT: ['a register layout contradicts itself', 'fix the named register or field'],
@@ -116,10 +117,25 @@ export function formatError(error: TraplineError): string {
   return `error[${error.code}]${who} ${error.what}\nfix: ${error.fix}`;
 }
 
-/** The message of anything that was thrown, in one line. */
+/** The message of anything that was thrown, in one line. Never throws itself. */
 export function messageOf(thrown: unknown): string {
-  const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
-  return text.split('\n', 1)[0] ?? '';
+  try {
+    const text = thrown instanceof Error ? thrown.message || thrown.name : thrown;
+    return textOf(text).split('\n', 1)[0] ?? '';
+  } catch {
+    return NO_TEXT;
+  }
+}
+
+const NO_TEXT = 'something that has no text';
+
+/** `String(value)` for what nobody has checked: an object may have no text, or throw instead of giving it. */
+export function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return NO_TEXT;
+  }
 }
 
 /** `0x3f8`, the way addresses are printed everywhere. */

@@ -44,7 +44,8 @@ export class SafeEmitter<M extends { [K in keyof M]: readonly unknown[] }> {
     if (!wrapped) {
       wrapped = (...args) => {
         try {
-          listener(...(args as unknown as M[K]));
+          const result: unknown = listener(...(args as unknown as M[K]));
+          if (result instanceof Promise) result.catch((thrown: unknown) => this.onListenerError(event, thrown));
         } catch (thrown) {
           this.onListenerError(event, thrown);
         }

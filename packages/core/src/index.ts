@@ -126,6 +126,7 @@ export {
 } from './machine/define.js';
 export type { DeviceHooks, ResetKind, SavedDevice } from './machine/device-instance.js';
 export type { OutsideEvent } from './machine/inbox.js';
+export { type DeviceDescription, inspectDevice, type OptionDescription } from './machine/inspect.js';
 export { defaultLineMode, type LineMode } from './machine/interrupts.js';
 export { type MemoryRegion, parseMemorySize, RegionMemory } from './machine/memory.js';
 export { HostRandom, SeededRandom } from './machine/random.js';

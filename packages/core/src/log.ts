@@ -1,3 +1,5 @@
+import type { TraplineError } from './errors.js';
+
 /** How loud a log line is. `guest` and `unimplemented` are warnings about the guest, not about the host. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -9,6 +11,8 @@ export interface LogRecord {
   readonly message: string;
   /** Set where the guest did what the specification forbids, or used what a model lacks. */
   readonly about?: 'guest-error' | 'unimplemented';
+  /** The error this line tells of, for sinks that show its code, fix or cause. */
+  readonly error?: TraplineError;
 }
 
 /** Where log lines go; core itself writes to no console. */

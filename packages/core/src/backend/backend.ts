@@ -67,7 +67,7 @@ export interface ScriptCpu {
   takeMsis(): { readonly address: number; readonly data: number }[];
   /** Guest-physical memory, as the CPU sees it. */
   readonly memory: GuestMemory;
-  /** Aborted when the machine stops; a script that loops must look at it. */
+  /** Aborted when the machine is closed; from then on every call here throws `TL_VM_CLOSED`, which ends the script. */
   readonly signal: AbortSignalLike;
 }
 
@@ -99,6 +99,8 @@ export interface BackendHost {
 /** Where requests come from: one shared page and the two ends of its protocol. */
 export interface IoreqSource {
   readonly page: IoreqPage;
+  /** Every request is handed to the host as it is made: nobody has to look for one. */
+  readonly immediate?: boolean;
   /**
    * Claims pending slots (PENDING to PROCESSING) and returns them as a bitmap; waits up to
    * `spinMicroseconds` for the first. The bitmap is an int32: slot 15 is bit 15.

@@ -1,4 +1,4 @@
-import { TraplineError } from '../errors.js';
+import { messageOf, TraplineError } from '../errors.js';
 import type { BackendCapabilities, BackendProvider } from './backend.js';
 import { simJs } from './sim-js.js';
 
@@ -46,7 +46,10 @@ export async function chooseBackend(
   }
   const passed: string[] = [];
   for (const provider of known) {
-    const probe = await provider.probe();
+    // One that cannot even say whether it runs here does not.
+    const probe = await Promise.resolve()
+      .then(() => provider.probe())
+      .catch((thrown: unknown) => ({ available: false as const, reason: messageOf(thrown) }));
     if (!probe.available) {
       passed.push(`${provider.name}: ${probe.reason ?? 'not available'}`);
       continue;

@@ -58,6 +58,7 @@ export class SimJs implements Backend, IoreqSource {
   readonly memory: RegionMemory;
   readonly page = IoreqPage.create();
   readonly ioreq: IoreqSource = this;
+  readonly immediate = true;
   /** One scripted CPU per vCPU; usable whether or not the machine has a script. */
   readonly cpus: readonly SimCpu[];
   /** MMIO devices assigned, by name. */
@@ -112,6 +113,7 @@ export class SimJs implements Backend, IoreqSource {
   request(slot: number, space: Space, write: boolean, low: number, high: number, size: number, value: number): boolean {
     const words = this.page.i32;
     const at = slot * SLOT_WORDS;
+    if (this.stop.aborted) this.mustBeOpen();
     if (words[at + WORD.state] !== STATE.FREE) {
       throw new TraplineError('TL_VM_STATE', `vCPU ${slot} has a request in flight`, { who: 'sim-js' });
     }
@@ -134,6 +136,7 @@ export class SimJs implements Backend, IoreqSource {
   /** Takes the value of a completed request and sets its slot free. @returns an int32 */
   finish(slot: number): number {
     const at = slot * SLOT_WORDS;
+    if (this.stop.aborted) this.mustBeOpen();
     this.page.i32[at + WORD.state] = STATE.FREE;
     return this.page.i32[at + WORD.valueLow] as number;
   }
@@ -175,8 +178,14 @@ export class SimJs implements Backend, IoreqSource {
   }
 
   /** What a paused script waits for before its next access. */
-  whenRunning(): Promise<void> | undefined {
-    return this.pausing;
+  async whenRunning(): Promise<void> {
+    while (this.pausing && !this.stop.aborted) await this.pausing;
+    this.mustBeOpen();
+  }
+
+  /** A script that goes on after the machine was closed ends here, however it loops. */
+  mustBeOpen(): void {
+    if (this.stop.aborted) throw new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: 'sim-js' });
   }
 
   reset(): Promise<void> {
@@ -236,7 +245,7 @@ export class SimJs implements Backend, IoreqSource {
 export class SimCpu implements ScriptCpu {
   done = false;
   private readonly msis: { readonly address: number; readonly data: number }[] = [];
-  private wake: (() => void) | undefined;
+  private halted: (() => void)[] = [];
 
   constructor(
     private readonly sim: SimJs,
@@ -250,8 +259,7 @@ export class SimCpu implements ScriptCpu {
 
   read(space: Space, address: number, size: number): number {
     if (!this.access(space, false, address, size, 0)) throw this.wasDeferred('read');
-    const value = this.sim.finish(this.vcpu);
-    return size === 4 ? value >>> 0 : value & (size === 1 ? 0xff : 0xffff);
+    return unsigned(this.sim.finish(this.vcpu), size);
   }
 
   write(space: Space, address: number, size: number, value: number): void {
@@ -262,8 +270,7 @@ export class SimCpu implements ScriptCpu {
   async readAsync(space: Space, address: number, size: number): Promise<number> {
     await this.sim.whenRunning();
     if (!this.access(space, false, address, size, 0)) await this.sim.completed(this.vcpu);
-    const value = this.sim.finish(this.vcpu);
-    return size === 4 ? value >>> 0 : value & (size === 1 ? 0xff : 0xffff);
+    return unsigned(this.sim.finish(this.vcpu), size);
   }
 
   async writeAsync(space: Space, address: number, size: number, value: number): Promise<void> {
@@ -280,16 +287,25 @@ export class SimCpu implements ScriptCpu {
     const high = () => [...this.sim.lines.values()].some((level) => level) || this.msis.length > 0;
     if (!high() && !this.signal.aborted) {
       await new Promise<void>((resolve) => {
-        this.wake = resolve;
+        this.halted.push(resolve);
       });
     }
     await this.sim.whenRunning();
   }
 
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      hostTime.setTimeout(resolve, ms);
+  async sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const handle = hostTime.setTimeout(done, ms);
+      const { signal } = this;
+      signal.addEventListener('abort', done);
+      if (signal.aborted) done();
+      function done(): void {
+        hostTime.clearTimeout(handle);
+        signal.removeEventListener('abort', done);
+        resolve();
+      }
     });
+    await this.sim.whenRunning();
   }
 
   takeMsis(): { readonly address: number; readonly data: number }[] {
@@ -297,9 +313,10 @@ export class SimCpu implements ScriptCpu {
   }
 
   interrupt(): void {
-    const wake = this.wake;
-    this.wake = undefined;
-    wake?.();
+    const halted = this.halted;
+    if (halted.length === 0) return;
+    this.halted = [];
+    for (const wake of halted) wake();
   }
 
   message(address: number, data: number): void {
@@ -312,16 +329,24 @@ export class SimCpu implements ScriptCpu {
   }
 
   private access(space: Space, write: boolean, address: number, size: number, value: number): boolean {
+    if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER)) {
+      throw new TraplineError('TL_ACCESS_INVALID', `${address} is no address`, { who: 'sim-js' });
+    }
     const high = address > 0xffff_ffff ? Math.floor(address / 2 ** 32) : 0;
     return this.sim.request(this.vcpu, space, write, address | 0, high, size, value | 0);
   }
 
   private wasDeferred(what: string): TraplineError {
+    this.sim.mustBeOpen();
     return new TraplineError('TL_VM_STATE', `the ${what} was deferred`, {
       who: 'sim-js',
       fix: `await ${what}Async instead`,
     });
   }
+}
+
+function unsigned(value: number, size: number): number {
+  return size === 1 ? value & 0xff : size === 2 ? value & 0xffff : value >>> 0;
 }
 
 /** An abort signal for places that have none. */

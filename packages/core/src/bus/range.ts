@@ -39,7 +39,8 @@ export function rangeProblem(range: AddressRange): TraplineError | undefined {
     new TraplineError('TL_RANGE', what, { who: owner, fix, details: { base, size } });
   if (!Number.isInteger(base) || base < 0) return problem(`the base ${base} is no address`);
   if (!Number.isInteger(size) || size < 1) return problem(`the size ${size} at ${space} ${hex(base)} is no size`);
-  const last = base + size - 1;
+  // Summed so that nothing is rounded down to a possible address.
+  const last = base + (size - 1);
   if (space === 'pio' && last >= PORTS) {
     return problem(
       `${rangeText(range)} leaves the 64 K ports`,
@@ -66,20 +67,27 @@ export function overlapProblem(a: AddressRange, b: AddressRange): TraplineError 
   });
 }
 
-/** Every pair of fixed ranges that overlap, in order; each range is compared by a sweep, not with every other. */
-export function findOverlaps(ranges: readonly AddressRange[]): TraplineError[] {
-  const problems: TraplineError[] = [];
-  const fixed = ranges.filter((range) => !range.dynamic);
-  const order = new Map(fixed.map((range, i) => [range, i]));
-  let open: AddressRange[] = [];
-  for (const range of [...fixed].sort((a, b) => (a.space === b.space ? a.base - b.base : a.space < b.space ? -1 : 1))) {
+/** Every pair of ranges that overlap, each pair in the order given; found by a sweep, not by comparing all with all. */
+export function overlappingPairs<R extends AddressRange>(ranges: readonly R[]): (readonly [earlier: R, later: R])[] {
+  const pairs: (readonly [R, R])[] = [];
+  const order = new Map(ranges.map((range, i) => [range, i]));
+  let open: R[] = [];
+  for (const range of [...ranges].sort((a, b) =>
+    a.space === b.space ? a.base - b.base : a.space < b.space ? -1 : 1,
+  )) {
     open = open.filter((other) => other.space === range.space && other.base + other.size > range.base);
     for (const other of open) {
       if (!rangesOverlap(other, range)) continue;
       const inOrder = (order.get(other) as number) < (order.get(range) as number);
-      problems.push(inOrder ? overlapProblem(other, range) : overlapProblem(range, other));
+      pairs.push(inOrder ? [other, range] : [range, other]);
     }
     open.push(range);
   }
-  return problems;
+  return pairs;
+}
+
+/** Every pair of fixed ranges that overlap. */
+export function findOverlaps(ranges: readonly AddressRange[]): TraplineError[] {
+  const fixed = ranges.filter((range) => !range.dynamic);
+  return overlappingPairs(fixed).map(([earlier, later]) => overlapProblem(earlier, later));
 }

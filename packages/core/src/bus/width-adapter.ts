@@ -2,6 +2,7 @@
 // swaps. Parts are taken from the lowest address up, so the low half goes first. If a later part
 // throws, the earlier part's effect stands and the dispatcher answers all ones.
 import type { AccessRule, IoHandler, IoHandler64 } from '../device/handler.js';
+import { isStrayPromise } from '../device/stray.js';
 
 /** How a handler's bytes appear on the bus. */
 export interface Placement {
@@ -65,7 +66,8 @@ export class WidthAdapter {
     this.high = 0;
     if (size !== 8) return this.gather(offset, size, false);
     if (this.wide && offset % 8 === 0) {
-      const value = this.wide.read64(offset);
+      const value: unknown = this.wide.read64(offset);
+      if (typeof value !== 'bigint' || !fits64(value)) throw new BadValue(value, 8);
       this.high = Number(BigInt.asIntN(32, value >> 32n));
       return Number(BigInt.asIntN(32, value));
     }
@@ -77,7 +79,7 @@ export class WidthAdapter {
   write(offset: number, size: number, low: number, high: number): void {
     if (size !== 8) this.scatter(offset, size, low);
     else if (this.wide && offset % 8 === 0) {
-      this.wide.write64(offset, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
+      written(this.wide.write64(offset, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)), 8);
     } else {
       this.scatter(offset, 4, low);
       this.scatter(offset + 4, 4, high);
@@ -126,7 +128,9 @@ export class WidthAdapter {
     const unitLeft = this.strided ? this.unit - within : left;
     let size = 4;
     while (size > left || size > unitLeft || size > this.max || !(this.unaligned || device % size === 0)) size >>= 1;
-    if (this.big) while (Math.floor(device / this.unit) !== Math.floor((device + size - 1) / this.unit)) size >>= 1;
+    if (this.big) while (crosses(device, size, this.unit)) size >>= 1;
+    // What is widened to the smallest access must be part of one.
+    while (size < this.min && crosses(device, size, this.min)) size >>= 1;
     return size;
   }
 
@@ -158,15 +162,19 @@ export class WidthAdapter {
   private writePart(offset: number, size: number, value: number): void {
     const part = this.big ? swap(value, size) : value;
     if (size >= this.min) {
-      this.handler.write(offset, size, part >>> 0);
+      written(this.handler.write(offset, size, part >>> 0), size);
       return;
     }
     const start = Math.floor(offset / this.min) * this.min;
     const shift = 8 * (offset - start);
     const old = this.handler.peek ? this.handler.peek(start, this.min) : 0;
     const mask = lowBytes(size) << shift;
-    this.handler.write(start, this.min, ((old & ~mask) | ((part << shift) & mask)) >>> 0);
+    written(this.handler.write(start, this.min, ((old & ~mask) | ((part << shift) & mask)) >>> 0), this.min);
   }
+}
+
+function crosses(offset: number, size: number, block: number): boolean {
+  return Math.floor(offset / block) !== Math.floor((offset + size - 1) / block);
 }
 
 function isWide(handler: IoHandler): handler is IoHandler64 {
@@ -191,6 +199,15 @@ export function fitsAccess(value: unknown, size: number): value is number {
   return (v & lowBytes(size)) === v;
 }
 
+function fits64(value: bigint): boolean {
+  return value === BigInt.asUintN(64, value) || value === BigInt.asIntN(64, value);
+}
+
+/** A handler's `write` returns nothing; a promise would mean that it has not written yet. */
+function written(result: unknown, size: number): void {
+  if (isStrayPromise(result)) throw new BadValue(result, size, 'write');
+}
+
 function checked(value: number, size: number): number {
   if (!fitsAccess(value, size)) throw new BadValue(value, size);
   return value;
@@ -201,13 +218,14 @@ export class BadValue extends Error {
   constructor(
     readonly value: unknown,
     readonly size: number,
+    access: 'read' | 'write' = 'read',
   ) {
-    super(`returned ${describeValue(value)} to a read of ${size} byte${size === 1 ? '' : 's'}`);
+    super(`returned ${describeValue(value)} to a ${access} of ${size} byte${size === 1 ? '' : 's'}`);
   }
 }
 
 function describeValue(value: unknown): string {
-  if (value instanceof Promise) return 'a promise';
+  if (isStrayPromise(value)) return 'a promise';
   if (typeof value === 'string') return `'${value.slice(0, 32)}'`;
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }

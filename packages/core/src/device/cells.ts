@@ -1,5 +1,5 @@
 // The kinds of state a device can have. Each knows how to check what a snapshot brings.
-import { TraplineError } from '../errors.js';
+import { TraplineError, textOf } from '../errors.js';
 import type { PartSlot } from './part.js';
 import type { TimerHandle } from './tokens.js';
 
@@ -33,11 +33,12 @@ function invalid(where: string, saved: unknown): never {
 }
 
 function describe(value: unknown): string {
-  const text = typeof value === 'string' ? `'${value}'` : String(value);
+  const text = typeof value === 'string' ? `'${value}'` : textOf(value);
   return text.length > 40 ? `${text.slice(0, 40)}...` : text;
 }
 
 function scalar<V>(initial: V, valid: (value: unknown) => value is V, convert?: (value: V) => V): CellSpec<V, true> {
+  if (!valid(initial)) throw new TraplineError('TL_STATE_VALUE', `a cell cannot begin as ${describe(initial)}`);
   return {
     [CELL]: true,
     make(_slot, name) {

@@ -194,6 +194,9 @@ export interface LayoutRow {
   readonly doc: string | undefined;
 }
 
+/** Registers are numbered with 16 bits, 0 being none. */
+const MOST_ROWS = 65535;
+
 /**
  * Checks a layout and freezes it.
  * @throws TraplineError `TL_LAYOUT`, naming the register, if it contradicts itself
@@ -205,6 +208,7 @@ export function layout<const R extends LayoutEntries>(spec: LayoutSpec<R>): Layo
     if (entry.kind === 'indexed') unfoldIndexed(rows, name, entry, spec.width, groups++);
     else unfold(rows, [name], entry, spec.width, 'none', -1);
   }
+  if (rows.length > MOST_ROWS) bad('layout', `has ${rows.length} registers, more than ${MOST_ROWS}`);
   for (const row of rows) checkRow(row);
   checkOffsets(rows.filter((row) => row.door !== 'behind'));
   for (let group = 0; group < groups; group++) {
@@ -321,6 +325,9 @@ function findBank(rows: readonly LayoutRow[], bank: string | undefined): Pick<La
   const bankField = rows[bankRow]?.fields[name ?? ''];
   if (!bankField) bad('bank', `is selected by ${bank}, which does not exist`);
   if (rows[bankRow]?.bank !== -1) bad('bank', `is selected by ${bank}, which is itself in a bank`);
+  const most = 2 ** (bankField.hi - bankField.lo + 1) - 1;
+  const lost = rows.find((row) => row.bank > most || !Number.isInteger(row.bank));
+  if (lost) bad(lost.name, `is in bank ${lost.bank}, which ${bank} cannot select`);
   return { bankRow, bankField };
 }
 

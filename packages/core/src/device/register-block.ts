@@ -1,12 +1,13 @@
-import { hex, TraplineError } from '../errors.js';
+import { hex, TraplineError, textOf } from '../errors.js';
 import { type CompiledLayout, compileLayout } from './compiled-layout.js';
 import type { IoHandler } from './handler.js';
 import { fieldMask, type Layout, type LayoutRow, maskOf } from './layout.js';
 import { type DevicePart, PartSlot } from './part.js';
+import { isStrayPromise } from './stray.js';
 
 /** Hooks of one row; `element` is the index in an array, -1 outside of one. */
 export interface RowHooks {
-  write?(value: number, old: number, element: number): void;
+  write?(value: number, old: number, element: number): unknown;
   read?(element: number): number;
   peek?(element: number): number;
 }
@@ -104,7 +105,7 @@ export class RegisterBlock implements IoHandler, DevicePart {
       names.add(row.name);
       const value = values[row.name];
       if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > maskOf(row.width)) {
-        return invalid(`register ${row.name} cannot hold ${String(value)}`);
+        return invalid(`register ${row.name} cannot hold ${textOf(value)}`);
       }
       const fixed = this.compiled.masks.const[r] as number;
       if (((value ^ row.reset) & fixed) !== 0) return invalid(`register ${row.name} changes constant bits`);
@@ -143,10 +144,11 @@ export class RegisterBlock implements IoHandler, DevicePart {
     const { rows, masks, effects, readable } = this.compiled;
     const row = rows[r] as LayoutRow;
     if (row.door === 'data') return this.readBehind(row.group, bits);
-    if ((bits & (effects[r] as number)) === 0) return (this.cells[r] as number) & (readable[r] as number) & bits;
-    const hooks = this.hooks[r];
-    if (hooks?.read !== undefined) this.cells[r] = this.checked(hooks.read(row.element), row);
-    if (((masks.unimplemented[r] as number) & bits) !== 0) this.unimplemented(`read of ${row.name}`);
+    if ((bits & (effects[r] as number)) !== 0) {
+      const hooks = this.hooks[r];
+      if (hooks?.read !== undefined) this.store(r, -1, this.checked(hooks.read(row.element), row));
+      if (((masks.unimplemented[r] as number) & bits) !== 0) this.unimplemented(`read of ${row.name}`);
+    }
     const value = this.cells[r] as number;
     const cleared = (masks.rc[r] as number) & bits;
     if (cleared !== 0) this.cells[r] = value & ~cleared;
@@ -184,7 +186,9 @@ export class RegisterBlock implements IoHandler, DevicePart {
     if (r === this.layout.bankRow) this.selectBank();
     if ((bits & (effects[r] as number)) === 0) return;
     const hooks = this.hooks[r];
-    if (hooks?.write !== undefined) hooks.write(next >>> 0, old >>> 0, row.element);
+    if (hooks?.write !== undefined && isStrayPromise(hooks.write(next >>> 0, old >>> 0, row.element))) {
+      throw this.badHook('write', row, 'a promise');
+    }
   }
 
   private readBehind(group: number, bits: number): number {
@@ -259,12 +263,19 @@ export class RegisterBlock implements IoHandler, DevicePart {
   }
 
   private checked(value: number, row: LayoutRow): number {
+    if (isStrayPromise(value)) throw this.badHook('read', row, 'a promise');
     if (!((value | 0) === value || value >>> 0 === value) || (value & ~maskOf(row.width)) !== 0) {
-      throw new TraplineError('TL_DEVICE_VALUE', `the read hook of ${row.name} returned ${String(value)}`, {
-        fix: `return an unsigned number of ${row.width} byte${row.width === 1 ? '' : 's'}`,
-      });
+      throw this.badHook('read', row, textOf(value));
     }
     return value;
+  }
+
+  private badHook(hook: 'read' | 'write', row: LayoutRow, what: string): TraplineError {
+    const fix =
+      hook === 'read'
+        ? `return an unsigned number of ${row.width} byte${row.width === 1 ? '' : 's'}`
+        : 'hooks are synchronous: start the work, and finish it with an interrupt';
+    return new TraplineError('TL_DEVICE_VALUE', `the ${hook} hook of ${row.name} returned ${what}`, { fix });
   }
 
   private unimplemented(what: string): void {

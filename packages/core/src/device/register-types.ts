@@ -22,8 +22,9 @@ export type FieldsOf<O> = O extends { readonly fields: infer F extends Fields } 
 type FieldValueOf<F> = F extends Field<infer V, Access | undefined> ? V : never;
 type FixedAccess = 'const' | 'reserved';
 type AccessOf<O> = O extends { readonly access: infer A } ? A : 'rw';
+// A field without an access mode is inferred as one with any, or none: either way its register decides.
 type FieldAccess<F, O> =
-  F extends Field<boolean | number | string, infer A> ? (A extends Access ? A : AccessOf<O>) : never;
+  F extends Field<boolean | number | string, infer A> ? (undefined extends A ? AccessOf<O> : A) : never;
 type WritableFields<O> = {
   [K in keyof FieldsOf<O>]: FieldAccess<FieldsOf<O>[K], O> extends FixedAccess ? never : K;
 }[keyof FieldsOf<O>];

@@ -110,6 +110,9 @@ export function constant(size: 1 | 2 | 4, value: number): ServedRegion {
 
 /** A region that reads what was last written to it, by the guest or by the device. */
 export function latch(size: 1 | 2 | 4, initial = 0): Latch {
+  if (initial !== (initial & maskOf(size)) >>> 0) {
+    throw new TraplineError('TL_LAYOUT', `${hex(initial)} does not fit ${size} bytes`, { who: 'latch' });
+  }
   return new Latch(size, initial);
 }
 

@@ -31,6 +31,10 @@ export abstract class Msi {
 export abstract class GuestMemory {
   /** Bytes of RAM, all regions together. */
   abstract readonly size: number;
+  /** Where RAM is: ascending and disjoint. One stretch from 0 where a subclass does not say otherwise. */
+  get extents(): readonly { readonly address: number; readonly length: number }[] {
+    return [{ address: 0, length: this.size }];
+  }
   /** Copies out of the guest. `length` is capped by the memory's size before anything is allocated. */
   abstract read(address: number, length: number): Uint8Array;
   /** Copies into the guest, committed when it returns. */

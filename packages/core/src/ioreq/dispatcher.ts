@@ -2,6 +2,7 @@ import type { Space } from '../backend/backend.js';
 import type { MmioMap } from '../bus/mmio-map.js';
 import type { PioTable } from '../bus/pio-table.js';
 import { BadValue, fitsAccess } from '../bus/width-adapter.js';
+import { isStrayPromise } from '../device/stray.js';
 import { messageOf, TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from './client.js';
 import type { DefaultClient } from './default-client.js';
@@ -145,18 +146,27 @@ export class Dispatcher {
     }
     const handler = set.handlers[set.u32[record + RECORD.handler] as number] as {
       read(o: number, s: number): number;
-      write(o: number, s: number, v: number): void;
+      write(o: number, s: number, v: number): unknown;
     };
     try {
       if (write) {
-        handler.write(offset, size, size === 4 ? valueLow >>> 0 : valueLow & (size === 1 ? 0xff : 0xffff));
-        return 0;
+        const result = handler.write(
+          offset,
+          size,
+          size === 4 ? valueLow >>> 0 : valueLow & (size === 1 ? 0xff : 0xffff),
+        );
+        if (result === undefined || !isStrayPromise(result)) return 0;
+        throw new BadValue(result, size, 'write');
       }
       const value = handler.read(offset, size);
       if (fitsAccess(value, size)) return value | 0;
-      return this.fail(entry, new BadValue(value, size), write, offset, size);
+      throw new BadValue(value, size);
     } catch (thrown) {
-      return this.fail(entry, thrown, write, offset, size);
+      const range = set.ranges[entry - 1];
+      // A handler may have detached its own device: then there is nobody left to fail.
+      if (range?.adapter.handler !== handler) this.ones();
+      else this.fail(range, thrown, write, offset, size);
+      return write ? 0 : -1;
     }
   }
 
@@ -192,13 +202,14 @@ export class Dispatcher {
     return (this.set.pio[log] as PioTable).lookup(low);
   }
 
-  /** Is the last byte under another range than the first? Only dynamic ranges can do that. */
+  /** Is a byte under another range than the first one? Only dynamic ranges can do that, in the middle too. */
   private leaves(entry: number, mmio: boolean, low: number, high: number, size: number): boolean {
-    const last = low + size - 1;
-    const carry = (low >>> 0) + size - 1 > 0xffff_ffff ? 1 : 0;
-    const log = size === 1 ? 0 : size === 2 ? 1 : size === 4 ? 2 : 3;
-    if (mmio) return (this.set.mmio[log] as MmioMap).lookup(last | 0, high + carry) !== entry;
-    return (this.set.pio[log] as PioTable).lookup(last) !== entry;
+    for (let i = 1; i < size; i++) {
+      const at = (low >>> 0) + i;
+      const carry = at > 0xffff_ffff ? 1 : 0;
+      if (this.lookup(mmio, at | 0, high + carry, size) !== entry) return true;
+    }
+    return false;
   }
 
   /** Everything but the direct path: failed and traced devices, adapters, deferral, sampling. */
@@ -217,38 +228,42 @@ export class Dispatcher {
   ): number {
     const range = this.set.range(entry);
     const { client, adapter } = range;
-    if (client.failure) return this.ones();
-    if (!adapter.isValid(size, offset)) {
-      client.guestError(
-        `${write ? 'write' : 'read'} of ${size} bytes at offset 0x${offset.toString(16)} of ${range.owner} is not allowed`,
-      );
-      return this.ones();
-    }
-    if (range.deferred && canDefer) {
-      this.deferring = true;
+    const refused = client.failure !== undefined || !this.allowed(range, write, offset, size);
+    if (!refused && range.deferred && canDefer) {
       const address = (high >>> 0) * 2 ** 32 + (low >>> 0);
-      const value = size === 4 ? valueLow >>> 0 : valueLow & (2 ** (8 * size) - 1);
+      const value = size >= 4 ? valueLow >>> 0 : valueLow & (2 ** (8 * size) - 1);
       const generation = this.host.generation(vcpu);
       this.host.defer({ slot: vcpu, generation, range, write, offset, address, size, value });
+      // Set last: completing it may have let the vCPU make its next request already.
+      this.deferring = true;
       return 0;
     }
     const started = this.sampleEvery === 0 ? 0 : this.host.now();
     let value = 0;
     try {
-      if (write) adapter.write(offset, size, valueLow, valueHigh);
+      if (refused) value = this.ones();
+      else if (write) adapter.write(offset, size, valueLow, valueHigh);
       else {
         value = adapter.read(offset, size);
         this.high = adapter.high;
       }
     } catch (thrown) {
-      value = this.fail(entry, thrown, write, offset, size);
+      value = this.fail(range, thrown, write, offset, size);
     }
     if (this.sampleEvery !== 0) this.sample(entry, this.host.now() - started);
     if (this.traces.length > 0) {
       const shown = write ? valueLow : value;
       this.trace(range, vcpu, mmio, write, low, high, size, shown, write ? valueHigh : this.high);
     }
-    return value;
+    return write ? 0 : value;
+  }
+
+  /** May the guest do this to this region? If not, it is the guest's error. */
+  private allowed(range: ClientRange, write: boolean, offset: number, size: number): boolean {
+    if (range.adapter.isValid(size, offset)) return true;
+    const what = `${write ? 'write' : 'read'} of ${size} bytes at offset 0x${offset.toString(16)}`;
+    range.client.guestError(`${what} of ${range.owner} is not allowed`);
+    return false;
   }
 
   /** Records a settled deferred access: counters were counted when it began. */
@@ -279,8 +294,7 @@ export class Dispatcher {
     });
   }
 
-  private fail(entry: number, thrown: unknown, write: boolean, offset: number, size: number): number {
-    const range = this.set.range(entry);
+  private fail(range: ClientRange, thrown: unknown, write: boolean, offset: number, size: number): number {
     this.disable(range.client, this.failure(range, thrown, write, offset, size));
     return this.ones();
   }

@@ -1,7 +1,7 @@
 import type { Space } from '../backend/backend.js';
 import { MmioMap } from '../bus/mmio-map.js';
 import { PioTable } from '../bus/pio-table.js';
-import { ALL_WIDTHS, findOverlaps, rangeProblem, rangesOverlap } from '../bus/range.js';
+import { ALL_WIDTHS, findOverlaps, overlappingPairs, rangeProblem } from '../bus/range.js';
 import type { IoHandler } from '../device/handler.js';
 import type { ClientRange } from './client.js';
 
@@ -35,12 +35,14 @@ export class RangeSet {
   /** Decoders by log2 of the size; the same object four times while no range is width-qualified. */
   pio: readonly PioTable[];
   mmio: readonly MmioMap[];
-  /** Dynamic ranges that lie, wholly or partly, under another range. */
+  /** How often a dynamic range came to lie, wholly or partly, under another range. */
   shadowed = 0;
-  /** Is any range partly under another? Then the last byte of an access must be looked up too. */
+  /** Is any range under another now? Then every byte of an access must be looked up. */
   overlapping = false;
   private readonly traced = new Set<number>();
   private readonly holes: number[] = [];
+  /** Ranges in the order they were added: an entry is used again, a place in time is not. */
+  private readonly inOrder = new Set<ClientRange>();
   private readonly handlerNumbers = new Map<IoHandler, number>();
 
   constructor() {
@@ -60,29 +62,17 @@ export class RangeSet {
       const problem = rangeProblem(range);
       if (problem) throw problem;
     }
-    const present = this.ranges.filter((range) => range !== undefined);
-    const [overlap] = findOverlaps([...present, ...ranges]);
+    const [overlap] = findOverlaps([...this.inOrder, ...ranges]);
     if (overlap) throw overlap;
-    const under = this.findShadowed(present, ranges);
     for (const range of ranges) this.place(range);
+    const fresh = new Set(ranges);
+    const under = this.rebuild()
+      .filter((pair) => pair.some((range) => fresh.has(range)))
+      .map(([one, other]) =>
+        one.dynamic && !other.dynamic ? { range: one, under: other } : { range: other, under: one },
+      );
     this.shadowed += under.length;
-    this.rebuild();
     return under;
-  }
-
-  /** Pairs in which a dynamic range lies under another one. */
-  private findShadowed(
-    present: readonly ClientRange[],
-    added: readonly ClientRange[],
-  ): { range: ClientRange; under: ClientRange }[] {
-    const all = [...present, ...added];
-    if (!all.some((range) => range.dynamic)) return [];
-    return added.flatMap((range, i) =>
-      all
-        .slice(0, present.length + i)
-        .filter((other) => (other.dynamic || range.dynamic) && rangesOverlap(other, range))
-        .map((other) => (other.dynamic && !range.dynamic ? { range: other, under: range } : { range, under: other })),
-    );
   }
 
   /** Removes ranges; their counters are gone. */
@@ -90,6 +80,7 @@ export class RangeSet {
     for (const [i, range] of this.ranges.entries()) {
       if (!range || !gone(range)) continue;
       this.ranges[i] = undefined;
+      this.inOrder.delete(range);
       this.holes.push(i);
       this.traced.delete(i + 1);
       this.f64.fill(0, (i + 1) * (WORDS / 2), (i + 2) * (WORDS / 2));
@@ -132,6 +123,7 @@ export class RangeSet {
   private place(range: ClientRange): void {
     const i = this.holes.pop() ?? this.ranges.length;
     this.ranges[i] = range;
+    this.inOrder.add(range);
     const entry = i + 1;
     if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(64, (entry + 1) * 2));
     let handler = this.handlerNumbers.get(range.adapter.handler);
@@ -154,12 +146,16 @@ export class RangeSet {
     this.u32.set(old);
   }
 
-  /** Paints the decoders anew, weakest first: dynamic ranges, the latest below; then fixed ones. */
-  private rebuild(): void {
-    const order = this.ranges
-      .map((range, i) => ({ range, entry: i + 1 }))
-      .filter((item): item is { range: ClientRange; entry: number } => item.range !== undefined)
-      .sort((a, b) => Number(b.range.dynamic) - Number(a.range.dynamic) || b.entry - a.entry);
+  /**
+   * Paints the decoders anew, weakest first: dynamic ranges, the latest below; then fixed ones.
+   * @returns the pairs that overlap, the earlier range first
+   */
+  private rebuild(): (readonly [ClientRange, ClientRange])[] {
+    const entries = new Map(this.ranges.map((range, i) => [range, i + 1]));
+    const order = [...this.inOrder]
+      .map((range) => ({ range, entry: entries.get(range) as number }))
+      .reverse()
+      .sort((a, b) => Number(b.range.dynamic) - Number(a.range.dynamic));
     const qualified = order.some(({ range }) => range.widths !== ALL_WIDTHS);
     const paints = (space: Space, log: number) =>
       order
@@ -171,7 +167,9 @@ export class RangeSet {
     };
     this.pio = decoders(3, (log) => new PioTable(paints('pio', log)));
     this.mmio = decoders(4, (log) => new MmioMap(paints('mmio', log)));
-    this.overlapping = order.some(({ range }) => range.dynamic) && order.length > 1;
+    const pairs = order.some(({ range }) => range.dynamic) ? overlappingPairs([...this.inOrder]) : [];
+    this.overlapping = pairs.length > 0;
+    return pairs;
   }
 
   /** Ranges of a space, by address. */

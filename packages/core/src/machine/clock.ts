@@ -1,4 +1,5 @@
 import { Clock, type TimerHandle } from '../device/tokens.js';
+import { TraplineError } from '../errors.js';
 
 interface PendingTimer extends TimerHandle {
   readonly deadline: number;
@@ -7,10 +8,18 @@ interface PendingTimer extends TimerHandle {
   cancelled: boolean;
 }
 
+/** Cancelled timers that may lie about before they are swept out. */
+const MOST_CANCELLED = 64;
+
 /** Timers by deadline; equal deadlines in the order they were set. A binary heap. */
 class TimerQueue {
   private readonly heap: PendingTimer[] = [];
   private order = 0;
+  private cancelled = 0;
+
+  get length(): number {
+    return this.heap.length;
+  }
 
   add(deadline: number, fire: () => void): PendingTimer {
     const timer: PendingTimer = {
@@ -18,9 +27,7 @@ class TimerQueue {
       fire,
       order: this.order++,
       cancelled: false,
-      cancel() {
-        timer.cancelled = true;
-      },
+      cancel: () => this.cancel(timer),
     };
     this.heap.push(timer);
     this.rise(this.heap.length - 1);
@@ -29,18 +36,39 @@ class TimerQueue {
 
   /** Deadline of the next live timer. */
   next(): number | undefined {
-    while (this.heap[0]?.cancelled) this.pop();
+    while (this.heap[0]?.cancelled) {
+      this.cancelled--;
+      this.pop();
+    }
     return this.heap[0]?.deadline;
   }
 
   /** Takes the next timer that is due. */
   takeDue(now: number): PendingTimer | undefined {
     const next = this.next();
-    return next !== undefined && next <= now ? this.pop() : undefined;
+    if (next === undefined || next > now) return undefined;
+    const timer = this.pop() as PendingTimer;
+    // It is out of the queue: cancelling it means nothing any more.
+    timer.cancelled = true;
+    return timer;
   }
 
   clear(): void {
+    for (const timer of this.heap) timer.cancelled = true;
     this.heap.length = 0;
+    this.cancelled = 0;
+  }
+
+  /** A guest that kicks a watchdog for ever must not grow the host's memory: the cancelled are swept out. */
+  private cancel(timer: PendingTimer): void {
+    if (timer.cancelled) return;
+    timer.cancelled = true;
+    this.cancelled++;
+    if (this.cancelled <= MOST_CANCELLED || this.cancelled * 2 < this.heap.length) return;
+    const live = this.heap.filter((other) => !other.cancelled);
+    this.heap.length = 0;
+    this.cancelled = 0;
+    for (const other of live) this.rise(this.heap.push(other) - 1);
   }
 
   private pop(): PendingTimer | undefined {
@@ -89,6 +117,10 @@ export abstract class MachineClock extends Clock {
   protected readonly timers = new TimerQueue();
 
   setTimer(deadline: number, fire: () => void): TimerHandle {
+    // One that compares with nothing would bury every other timer.
+    if (!Number.isFinite(deadline)) {
+      throw new TraplineError('TL_STATE_VALUE', `a timer cannot fire at ${String(deadline)}`);
+    }
     const timer = this.timers.add(deadline, fire);
     this.rearm();
     return timer;
@@ -103,9 +135,13 @@ export abstract class MachineClock extends Clock {
 
   protected abstract rearm(): void;
 
-  /** Fires what is due, in order; a timer set meanwhile for the past fires in the same call. */
-  protected fireDue(until: number): void {
-    for (let timer = this.timers.takeDue(until); timer; timer = this.timers.takeDue(until)) timer.fire();
+  /** Fires what is due, in order, at most `most` timers. */
+  protected fireDue(until: number, most = Number.POSITIVE_INFINITY): void {
+    for (let left = most; left > 0; left--) {
+      const timer = this.timers.takeDue(until);
+      if (!timer) return;
+      timer.fire();
+    }
   }
 }
 
@@ -192,8 +228,12 @@ export class HostClock extends MachineClock {
     const delay = Math.min(LONGEST, Math.max(0, Math.ceil(next - this.now())));
     this.armed = this.host.setTimeout(() => {
       this.armed = undefined;
-      this.fireDue(this.now());
-      this.rearm();
+      try {
+        // No more than there are now: timers that arm themselves for the past must not keep the event loop.
+        this.fireDue(this.now(), this.timers.length);
+      } finally {
+        this.rearm();
+      }
     }, delay);
   }
 

@@ -21,7 +21,7 @@ import { DeviceDecoder } from './decoder.js';
 import { DeviceInstance } from './device-instance.js';
 import type { EventQueue } from './inbox.js';
 import { constructDevice, machineContainer } from './inject.js';
-import { InterruptLines } from './interrupts.js';
+import { InterruptLines, type IrqSource } from './interrupts.js';
 import type { DevicePlan } from './plan.js';
 import { regionsOf } from './regions.js';
 
@@ -87,7 +87,7 @@ export class Composition {
       options: Object.freeze(options),
       msi: services.msi,
       memory: services.memory,
-      clock: services.clock,
+      clock: new DeviceClock(services.clock, guard),
       control: services.control,
       random: services.random,
       inbox: services.queue.inbox(plan.id, guard),
@@ -104,9 +104,19 @@ export class Composition {
       return device;
     } catch (thrown) {
       const what = `the constructor of ${plan.metadata.className} threw: ${messageOf(thrown)}`;
-      this.broken.set(plan.id, new TraplineError('TL_DEVICE_CONSTRUCTOR', what, { who: plan.id, cause: thrown }));
+      const error = new TraplineError('TL_DEVICE_CONSTRUCTOR', what, { who: plan.id, cause: thrown });
+      this.broken.set(plan.id, error);
+      this.abandon(client, lines.values(), error);
       return undefined;
     }
+  }
+
+  /** Takes from a client that has left the machine all it could still reach the guest with. */
+  abandon(client: IoreqClient, lines: Iterable<IrqSource>, why: TraplineError): void {
+    client.failure ??= why;
+    this.services.ranges().remove((range) => range.client === client);
+    this.services.queue.removeDevice(client.name);
+    for (const line of lines) line.disconnect();
   }
 
   /** Levels a device drives, by line name. */
@@ -117,6 +127,22 @@ export class Composition {
 
   ranges(): ClientRange[] {
     return [...this.devices.values()].flatMap((device) => device.ranges);
+  }
+}
+
+/** The machine's clock as a device sees it: a timer of its own that throws costs the device. */
+class DeviceClock extends Clock {
+  constructor(
+    private readonly clock: Clock,
+    private readonly guard: (what: string, run: () => void) => void,
+  ) {
+    super();
+  }
+  now(): number {
+    return this.clock.now();
+  }
+  setTimer(deadline: number, fire: () => void): TimerHandle {
+    return this.clock.setTimer(deadline, () => this.guard('a timer', fire));
   }
 }
 
@@ -131,6 +157,9 @@ export class LateMemory extends GuestMemory {
   }
   get size(): number {
     return this.now.size;
+  }
+  override get extents(): readonly { readonly address: number; readonly length: number }[] {
+    return this.now.extents;
   }
   read(address: number, length: number): Uint8Array {
     return this.now.read(address, length);

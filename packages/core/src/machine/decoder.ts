@@ -62,6 +62,8 @@ class Region implements DynamicRegion {
   map(base: number): void {
     if (this.range?.base === base) return;
     this.unmap();
+    // A device that has failed, or left the machine, claims nothing new.
+    if (this.client.failure) return;
     const range: ClientRange = {
       space: this.space,
       base,

@@ -65,14 +65,12 @@ export class DeferredRequests {
 
   /** Completes everything with all ones: the machine closes, or the device was detached. */
   abandon(only?: IoreqClient): void {
-    for (const [client, set] of this.active) {
-      if (!only || client === only) for (const waiting of [...set]) this.settle(waiting, -1);
-    }
-    for (const [client, list] of this.queued) {
-      if (only && client !== only) continue;
-      this.queued.delete(client);
-      for (const request of list) this.host.finish(request, -1);
-    }
+    const given = <T>(of: ReadonlyMap<IoreqClient, T>) => [...of].filter(([client]) => !only || client === only);
+    // Out of the queue first: settling what is active would start them.
+    const queued = given(this.queued);
+    for (const [client] of queued) this.queued.delete(client);
+    for (const [, set] of given(this.active)) for (const waiting of [...set]) this.settle(waiting, -1);
+    for (const [, list] of queued) for (const request of list) this.host.finish(request, -1);
     this.wakeIdle();
   }
 
@@ -105,7 +103,7 @@ export class DeferredRequests {
   private answered(waiting: Waiting, value: unknown): void {
     const { write, size } = waiting.request;
     if (write) this.settle(waiting, 0);
-    else if (fitsAccess(value, size)) this.settle(waiting, value | 0);
+    else if (typeof value === 'number' && fitsAccess(value, size)) this.settle(waiting, value | 0);
     else this.failed(waiting, new BadValue(value, size));
   }
 
@@ -145,24 +143,21 @@ export class DeferredRequests {
     try {
       this.dispatcher().traceDeferred(waiting.request, waiting.request.write ? waiting.request.value : value);
       this.host.finish(waiting.request, value);
+      this.startNext(client);
     } finally {
       this.host.leave();
-    }
-    const list = this.queued.get(client);
-    const next = list?.shift();
-    if (list?.length === 0) this.queued.delete(client);
-    if (next) {
-      if (client.failure) this.finishFailed(next);
-      else this.start(next);
     }
     this.wakeIdle();
   }
 
-  private finishFailed(request: DeferredRequest): void {
-    this.host.finish(request, -1);
-    const list = this.queued.get(request.range.client) ?? [];
-    this.queued.delete(request.range.client);
-    for (const other of list) this.host.finish(other, -1);
+  /** Starts what waited for the device; all that waits for a failed one is finished. */
+  private startNext(client: IoreqClient): void {
+    const list = this.queued.get(client);
+    const next = list?.shift();
+    if (!list || list.length === 0 || client.failure) this.queued.delete(client);
+    if (!next) return;
+    if (!client.failure) this.start(next);
+    else for (const request of [next, ...(list ?? [])]) this.host.finish(request, -1);
   }
 
   private wakeIdle(): void {

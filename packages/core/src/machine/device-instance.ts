@@ -4,7 +4,7 @@ import { REGISTERS } from '../device/register-types.js';
 import { isRegisters } from '../device/registers.js';
 import { Latch } from '../device/service.js';
 import { isState, STATE_CELLS } from '../device/state.js';
-import { messageOf, TraplineError } from '../errors.js';
+import { messageOf, TraplineError, textOf } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
 import type { IrqSource } from './interrupts.js';
 import type { DevicePlan } from './plan.js';
@@ -103,11 +103,11 @@ export class DeviceInstance {
     if (typeof saved !== 'object' || saved === null) return invalid('there is no saved state for it');
     const { type, version, parts, lines } = saved as Partial<SavedDevice>;
     const { metadata } = this.plan;
-    if (type !== metadata.type) return invalid(`the saved state is of a ${String(type)}, not a ${metadata.type}`);
+    if (type !== metadata.type) return invalid(`the saved state is of a ${textOf(type)}, not a ${metadata.type}`);
     const wanted = metadata.version ?? 1;
-    if (typeof version !== 'number' || typeof parts !== 'object' || parts === null)
+    if (typeof version !== 'number' || !Number.isInteger(version) || !isRecord(parts) || !isRecord(lines))
       return invalid('the saved state is damaged');
-    let current: Readonly<Record<string, unknown>> = parts;
+    let current: unknown = parts;
     if (version !== wanted) {
       if (version > wanted || !metadata.migrate)
         return invalid(`the saved state has version ${version}, the device ${wanted}`);
@@ -117,26 +117,36 @@ export class DeviceInstance {
         return invalid(`its migrate from version ${version} threw ${messageOf(thrown)}`);
       }
     }
+    if (!isRecord(current)) return invalid('its migrate gave no parts');
     const stray = Object.keys(current).find((name) => !this.parts.has(name));
     if (stray !== undefined) return invalid(`the saved state has the unknown part ${stray}`);
-    const apply = [...this.parts].map(([name, part]) => part.check(current[name], `${id}.${name}`));
-    const levels = (lines ?? {}) as Readonly<Record<string, unknown>>;
+    const values = current;
+    const apply = [...this.parts].map(([name, part]) => part.check(values[name], `${id}.${name}`));
+    const names = new Set([...this.lines.keys(), ...Object.keys(lines)]);
+    const bad = [...names].find((name) => !this.lines.has(name) || typeof lines[name] !== 'boolean');
+    // An older version may have had other lines.
+    if (bad !== undefined && version === wanted) return invalid(`the saved state lacks the level of ${bad || 'irq'}`);
+    const levels = [...this.lines].map(([name, line]) => [line, lines[name] === true] as const);
     return () => {
       for (const run of apply) run();
-      for (const [name, line] of this.lines) line.set(levels[name] === true);
+      for (const [line, level] of levels) line.set(level);
       this.hook('onRestored');
     };
   }
 
   /** Runs something as this device: what it throws costs the device. */
-  guard(what: string, run: () => void): void {
+  guard(what: string, run: () => unknown): void {
     if (this.client.failure) return;
-    try {
-      run();
-    } catch (thrown) {
+    const failed = (thrown: unknown) =>
       this.fail(
         new TraplineError('TL_DEVICE_HOOK', `${what} threw ${messageOf(thrown)}`, { who: this.id, cause: thrown }),
       );
+    try {
+      const result: unknown = run();
+      // It may go on by itself; should it fail, that is the device's failure too.
+      if (result instanceof Promise) result.catch(failed);
+    } catch (thrown) {
+      failed(thrown);
     }
   }
 
@@ -145,6 +155,10 @@ export class DeviceInstance {
     const hook = hooks[name] as ((...args: unknown[]) => void) | undefined;
     if (typeof hook === 'function') this.guard(name, () => hook.apply(this.instance, args));
   }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 /** The part behind a member of a device, if it is one. */

@@ -78,7 +78,13 @@ export class EventQueue {
 
   /** Enters an event: a live one, or one of a recording. */
   post(event: OutsideEvent): void {
-    for (const recorder of this.recorders) recorder(event);
+    for (const recorder of this.recorders) {
+      try {
+        recorder(event);
+      } catch {
+        // Whoever listens must not keep the event from the machine, nor reach the one that posts it.
+      }
+    }
     this.pending.push(event);
     this.drain();
   }

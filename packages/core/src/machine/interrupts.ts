@@ -14,6 +14,7 @@ export function defaultLineMode(line: number): LineMode {
 /** One device's end of a line. */
 export class IrqSource extends IrqLine {
   private driven = false;
+  private connected = true;
   /** How often it went from low to high. */
   raised = 0;
 
@@ -32,10 +33,18 @@ export class IrqSource extends IrqLine {
   }
 
   set(level: boolean): void {
-    if (this.driven === level) return;
-    this.driven = level;
-    if (level) this.raised++;
-    this.lines.changed(this.line, level ? 1 : -1);
+    // What is not typed may say 1: counting needs a boolean.
+    const high = Boolean(level);
+    if (this.driven === high || !this.connected) return;
+    this.driven = high;
+    if (high) this.raised++;
+    this.lines.changed(this.line, high ? 1 : -1);
+  }
+
+  /** Lowers it for good: its device has left the machine. */
+  disconnect(): void {
+    this.set(false);
+    this.connected = false;
   }
 }
 

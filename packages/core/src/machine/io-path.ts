@@ -95,6 +95,16 @@ export class IoPath {
     else run();
   }
 
+  /** Runs as if it were an access: events wait, and so does what devices ask of their machine. */
+  uninterrupted(run: () => void): void {
+    this.enter();
+    try {
+      run();
+    } finally {
+      this.leave();
+    }
+  }
+
   private enter(): void {
     this.depth++;
     this.queue.enter();
@@ -115,7 +125,10 @@ export class IoPath {
   private finishDeferred(request: DeferredRequest, value: number): void {
     const { source } = this;
     // A slot whose generation moved on belongs to another access: touching it would corrupt that one.
-    if (!source || source.generation(request.slot) !== request.generation) return;
+    if (!source || source.generation(request.slot) !== request.generation) {
+      this.deferred.late++;
+      return;
+    }
     if (!request.write) {
       const at = request.slot * SLOT_WORDS;
       source.page.i32[at + WORD.valueLow] = value;

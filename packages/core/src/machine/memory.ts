@@ -38,6 +38,10 @@ export class RegionMemory extends GuestMemory {
     return this.total;
   }
 
+  override get extents(): readonly { readonly address: number; readonly length: number }[] {
+    return this.regions.map(({ base, bytes }) => ({ address: base, length: bytes.length }));
+  }
+
   /** From now on every access is out of bounds and every new view empty. */
   close(): void {
     this.regions = [];

@@ -5,11 +5,12 @@ import type { BackendCapabilities, Guest } from '../backend/backend.js';
 import type { Attachment } from '../device/attachment.js';
 import { isHostResource } from '../device/host-resource.js';
 import { CORE_PATH, type DeviceClass, type DeviceMetadata, deviceMetadata } from '../device/metadata.js';
-import type { HostResource } from '../device/tokens.js';
-import { TraplineError } from '../errors.js';
+import { type HostResource, Msi } from '../device/tokens.js';
+import { hex, messageOf, TraplineError } from '../errors.js';
 import type { DeviceUses, Machine, Placement } from './define.js';
-import { injectionProblems, takesUnnamedLine } from './inject.js';
+import { injectionProblems, parametersOf, takesUnnamedLine } from './inject.js';
 import { parseMemorySize } from './memory.js';
+import type { MapRow } from './vm-types.js';
 
 /** One device instance to be. */
 export interface DevicePlan {
@@ -56,8 +57,8 @@ export function planMachine(machine: Machine, problems: TraplineError[]): Machin
   }
   const guest = machine.guest ?? [];
   const guests = 'kind' in guest ? [guest] : guest;
-  const devices = Object.entries(machine.devices as DeviceUses).flatMap(([id, { device, config }]) => {
-    const plan = planDevice(id, device, config as Placement, problems);
+  const devices = Object.entries((machine.devices ?? {}) as DeviceUses).flatMap(([id, entry]) => {
+    const plan = planDevice(id, entry?.device, (entry?.config ?? {}) as Placement, problems);
     return plan ? [plan] : [];
   });
   return { memory, cpus, guests, devices };
@@ -108,7 +109,14 @@ function parseOptions(
     for (const name of Object.keys(given)) problems.push(unknownOption(id, metadata, name, []));
     return {};
   }
-  const result = (schema.strict() as z.ZodObject).safeParse(given);
+  let result: ReturnType<z.ZodObject['safeParse']>;
+  try {
+    result = (schema.strict() as z.ZodObject).safeParse(given);
+  } catch (thrown) {
+    const what = `the options schema of ${metadata.className} threw ${messageOf(thrown)}`;
+    problems.push(new TraplineError('TL_OPTION', what, { who: id, cause: thrown }));
+    return {};
+  }
   if (result.success) return result.data as Record<string, unknown>;
   const known = Object.keys(schema.shape);
   for (const issue of result.error.issues) {
@@ -195,6 +203,19 @@ function planPlaces(
   return places;
 }
 
+/** Ranges where the backend traps nothing. */
+export function windowProblems(map: readonly MapRow[], backend: string, has: BackendCapabilities): TraplineError[] {
+  return map
+    .filter(({ space, first, last }) => {
+      return space === 'mmio' && !has.mmioWindows.some(([from, to]) => first >= from && last <= to);
+    })
+    .map(({ device, first, last }) => {
+      const windows = has.mmioWindows.map(([from, to]) => `${hex(from)}-${hex(to)}`).join(', ');
+      const what = `mmio ${hex(first)}-${hex(last)}, but ${backend} traps only ${windows}`;
+      return new TraplineError('TL_BACKEND_CAPABILITY', what, { who: device, details: { backend } });
+    });
+}
+
 /** What the machine needs beyond what the backend has; each problem names both figures. */
 export function capabilityProblems(plan: MachinePlan, backend: string, has: BackendCapabilities): TraplineError[] {
   const problems: TraplineError[] = [];
@@ -208,6 +229,9 @@ export function capabilityProblems(plan: MachinePlan, backend: string, has: Back
     lacks(`a guest of kind ${kinds}, but ${backend} runs only: ${has.guests.join(', ')}`, 'guest');
   }
   for (const device of plan.devices) {
+    if (!has.msi && parametersOf(device.device).some(({ token }) => token === Msi)) {
+      lacks(`message-signalled interrupts, but ${backend} has none`, device.id);
+    }
     for (const [name, line] of device.lines) {
       if (line >= has.irqLines) {
         lacks(

@@ -8,6 +8,8 @@ import { hostTime } from './clock.js';
 export interface Pumped {
   readonly source: IoreqSource;
   serve(claimed: number): void;
+  /** Its source threw: it is out of the pump, the other machines go on. */
+  failed(thrown: unknown): void;
 }
 
 /** Longest time the event loop is kept waiting, in ms. */
@@ -42,15 +44,35 @@ class Pump {
     let worked: boolean;
     do {
       worked = false;
-      for (const machine of this.machines) {
-        const claimed = machine.source.take(0);
-        if (claimed === 0) continue;
-        worked = true;
-        machine.serve(claimed);
-      }
+      for (const machine of this.machines) if (this.serve(machine)) worked = true;
     } while (worked && hostTime.now() < until);
     if (worked) this.schedule();
-    else for (const machine of this.machines) if (!machine.source.arm(() => this.schedule())) this.schedule();
+    else for (const machine of this.machines) this.arm(machine);
+  }
+
+  private serve(machine: Pumped): boolean {
+    return this.guarded(machine, () => {
+      const claimed = machine.source.take(0);
+      if (claimed !== 0) machine.serve(claimed);
+      return claimed !== 0;
+    });
+  }
+
+  private arm(machine: Pumped): void {
+    this.guarded(machine, () => {
+      if (!machine.source.arm(() => this.schedule())) this.schedule();
+      return true;
+    });
+  }
+
+  private guarded(machine: Pumped, run: () => boolean): boolean {
+    try {
+      return run();
+    } catch (thrown) {
+      this.machines.delete(machine);
+      machine.failed(thrown);
+      return false;
+    }
   }
 }
 

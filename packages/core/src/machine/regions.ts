@@ -58,31 +58,28 @@ function rangeOf(
   if (deviceSize === undefined)
     return problem('has no size', `declare size in @${region.space === 'pio' ? 'Pio' : 'Mmio'}`);
   const impl = options.impl ?? (block ? REGISTER_RULE : {});
-  const unit = block?.layout.width ?? impl.min ?? 1;
+  const { min = 1, max = 4 } = impl;
+  if (![1, 2, 4].includes(min) || ![1, 2, 4, 8].includes(max) || min > max)
+    return problem(`impl asks for accesses of ${min} to ${max} bytes`, 'a handler takes 1, 2 or 4 bytes');
   const stride = place?.stride;
-  if (stride !== undefined && stride < unit)
-    return problem(`stride ${stride} is less than its registers of ${unit} bytes`);
-  if (deviceSize % (impl.min ?? 1) !== 0)
-    return problem(`its size ${deviceSize} is no multiple of its smallest access`);
   const endian = place?.endian ?? 'little';
+  if (deviceSize % min !== 0) return problem(`its size ${deviceSize} is no multiple of its smallest access`);
+  const unit = block?.layout.width ?? (endian === 'big' && stride === undefined ? largestUnit(deviceSize, max) : min);
+  if (stride !== undefined && !(stride >= unit))
+    return problem(`stride ${stride} is less than its registers of ${unit} bytes`);
+  if (endian === 'big' && deviceSize % unit !== 0)
+    return problem(`its size ${deviceSize} is no multiple of its registers of ${unit} bytes`);
   if (options.defer && (stride !== undefined || endian === 'big')) {
     return problem(
       'defers completion, which takes no stride and no byte order',
       `attach it with ${region.space}(0x...) alone`,
     );
   }
-  const adapter = new WidthAdapter(
-    handler,
-    deviceSize,
-    endian === 'big' && !block ? (impl.max ?? 4) : unit,
-    impl,
-    // A deferred access reaches its handler as it is: nothing is split that could finish in two halves.
-    options.valid ?? (options.defer ? { ...impl, max: impl.max ?? 4 } : {}),
-    {
-      stride,
-      endian,
-    },
-  );
+  // A deferred access reaches its handler as it is: nothing is split that could finish in two halves.
+  const valid = options.valid ?? (options.defer ? { ...impl, max } : {});
+  if (options.defer && (valid.max ?? 8) > 4)
+    return problem('defers completion, which takes at most 4 bytes', 'declare valid: { max: 4 }');
+  const adapter = new WidthAdapter(handler, deviceSize, unit, impl, valid, { stride, endian });
   return {
     space: place?.kind ?? region.space,
     base,
@@ -103,4 +100,11 @@ function rangeOf(
         }
       : {}),
   };
+}
+
+/** What big-endian order reverses where nothing tells registers apart: the largest access that fits throughout. */
+function largestUnit(deviceSize: number, max: number): number {
+  let unit = max;
+  while (unit > 1 && deviceSize % unit !== 0) unit /= 2;
+  return unit;
 }

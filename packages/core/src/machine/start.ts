@@ -1,4 +1,4 @@
-import type { BackendProvider, Guest } from '../backend/backend.js';
+import type { Backend, BackendProvider, Guest } from '../backend/backend.js';
 import { type BackendChoice, chooseBackend } from '../backend/registry.js';
 import type { HostResource } from '../device/tokens.js';
 import { CompositionError, messageOf, TraplineError } from '../errors.js';
@@ -6,7 +6,7 @@ import { SinkLog } from '../log.js';
 import { hostTime } from './clock.js';
 import type { DeviceUses, Machine } from './define.js';
 import { isMachine } from './define.js';
-import { capabilityProblems, type MachinePlan, planMachine } from './plan.js';
+import { capabilityProblems, type MachinePlan, planMachine, windowProblems } from './plan.js';
 import { Vm, type VmServices } from './vm.js';
 import type { MapRow } from './vm-types.js';
 
@@ -32,27 +32,44 @@ export interface StartOptions extends VmServices {
 export async function start<D extends DeviceUses>(machine: Machine<D>, options: StartOptions = {}): Promise<Vm<D>> {
   const problems: TraplineError[] = [];
   const plan = checkedPlan(machine, problems);
-  const choice = await chooseBackend(options.backend ?? 'auto', (name, has) => capabilityProblems(plan, name, has));
+  const refuseProblems = () => {
+    if (problems.length === 0) return;
+    // What only constructed devices show belongs to the same list.
+    new Vm(machine, plan, {}).preview(problems);
+    throw new CompositionError(problems);
+  };
+  const choice = await chooseBackend(options.backend ?? 'auto', (name, has) =>
+    capabilityProblems(plan, name, has),
+  ).catch((thrown: unknown) => {
+    if (thrown instanceof TraplineError && problems.length > 0) problems.push(thrown);
+    refuseProblems();
+    throw thrown;
+  });
+  const { name } = choice.provider;
   const probe = await choice.provider.probe();
-  problems.push(...capabilityProblems(plan, choice.provider.name, probe.capabilities));
-  if (problems.length > 0) throw new CompositionError(problems);
+  problems.push(...capabilityProblems(plan, name, probe.capabilities));
+  refuseProblems();
   options.onBackend?.(choice);
   const opened = new Map<HostResource<unknown>, unknown>();
   const vm = new Vm<D>(machine, plan, options, opened);
+  let backend: Backend | undefined;
   try {
-    await openAll(plan, opened, options.signal ?? new AbortController().signal);
+    await openAll(plan, opened, options.signal);
     vm.compose();
-    const backend = await choice.provider.open({
+    const outside = windowProblems(vm.map(), name, probe.capabilities);
+    if (outside.length > 0) throw new CompositionError(outside);
+    backend = await choice.provider.open({
       cpus: plan.cpus,
       memory: plan.memory,
       guest: plan.guests.find((guest: Guest) => probe.capabilities.guests.includes(guest.kind)),
-      log: new SinkLog(choice.provider.name, options.log ?? (() => {}), hostTime.now),
+      log: new SinkLog(name, vm.logSink, hostTime.now),
     });
     options.onComposed?.(vm as unknown as Vm);
     vm.run(backend);
     return vm;
   } catch (thrown) {
-    await vm.close();
+    // The machine closes it only if it came to know it.
+    await Promise.all([vm.close(), backend?.close().catch(() => {})]);
     throw thrown;
   }
 }
@@ -91,8 +108,10 @@ function checkedPlan(machine: Machine, problems: TraplineError[]): MachinePlan {
 async function openAll(
   plan: MachinePlan,
   opened: Map<HostResource<unknown>, unknown>,
-  signal: AbortSignal,
+  given: AbortSignal | undefined,
 ): Promise<void> {
+  if (!plan.devices.some(({ resources }) => resources.length > 0)) return;
+  const signal = given ?? new AbortController().signal;
   for (const device of plan.devices) {
     for (const { option, resource } of device.resources) {
       if (opened.has(resource)) continue;

@@ -1,5 +1,5 @@
 import type { Backend, BackendHost, ExitReason } from '../backend/backend.js';
-import type { Clock, GuestMemory, HostResource, Random } from '../device/tokens.js';
+import type { Clock, GuestMemory, Random } from '../device/tokens.js';
 import { MachineControl } from '../device/tokens.js';
 import { CompositionError, hex, messageOf, TraplineError } from '../errors.js';
 import { SafeEmitter } from '../events.js';
@@ -12,6 +12,7 @@ import type { DeviceUses, InstancesOf, Machine } from './define.js';
 import type { DeviceInstance, ResetKind } from './device-instance.js';
 import { defaultLineMode, type LineMode } from './interrupts.js';
 import { IoPath } from './io-path.js';
+import { OneAtATime } from './one-at-a-time.js';
 import type { MachinePlan } from './plan.js';
 import { type Pumped, pump } from './pump.js';
 import { HostRandom } from './random.js';
@@ -38,7 +39,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private readonly events = new SafeEmitter<VmEvents>((event, thrown) =>
     this.logSink({ level: 'error', who: 'core', message: `a listener of ${event} threw: ${messageOf(thrown)}` }),
   );
-  private readonly logSink: LogSink;
+  /** Where this machine logs to; it never throws. */
+  readonly logSink: LogSink;
   private readonly memoryPort = new LateMemory();
   private readonly clockPort = new LateClock();
   private readonly msiPort = new LateMsi();
@@ -48,6 +50,11 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private machineClock: MachineClock | undefined;
   private pumped: Pumped | undefined;
   private current: VmState = 'created';
+  private readonly changes = new OneAtATime();
+  /** Machine time runs and devices are awake. */
+  private lively = false;
+  private resetWanted = false;
+  private told = false;
   private closing: Promise<void> | undefined;
   private ended: VmExit | undefined;
   private readonly waiters: ((exit: VmExit) => void)[] = [];
@@ -176,41 +183,45 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const source = backend.ioreq;
     if (source) {
       this.io.connect(source);
-      this.pumped = { source, serve: (claimed) => this.io.serve(claimed) };
+      // A machine the pump knows lives until it is closed: only those go there that need it.
+      if (!source.immediate) {
+        const failed = (thrown: unknown) => this.finish({ reason: 'backend-failed', error: backendError(thrown) });
+        this.pumped = { source, failed, serve: (claimed) => this.io.serve(claimed) };
+      }
     }
     backend.connect(this.host());
     this.composition.lines.connect((line, level) => backend.setIrqLine(line, level));
     for (const error of this.composition.broken.values()) this.deviceFailed(error);
-    for (const device of this.composition.devices.values()) device.reset('power');
-    this.go();
+    this.io.uninterrupted(() => {
+      for (const device of this.composition.devices.values()) device.reset('power');
+      this.go();
+    });
   }
 
   /** Stops the vCPUs; resolves when none executes. Outside events wait. */
-  async pause(): Promise<void> {
-    this.must('running');
-    this.setState('paused');
-    this.io.queue.pause();
-    await this.backend.pause();
-    this.machineClock?.stop();
-    for (const device of this.composition.devices.values()) device.pause();
+  pause(): Promise<void> {
+    return this.changes.run(() => this.stopCpus());
   }
 
   /** Goes on after {@link pause}. */
   resume(): void {
     this.must('paused');
+    if (this.changes.busy) throw new TraplineError('TL_VM_STATE', 'the machine is being paused, saved or reset: wait');
     this.go();
   }
 
   /** Resets CPUs and devices, as a reset button does; a paused machine stays paused. */
-  async reset(kind: ResetKind = 'bus'): Promise<void> {
-    const running = this.current === 'running';
-    if (running) await this.pause();
-    this.must('paused');
-    await this.quiesce('reset');
-    await this.backend.reset();
-    for (const device of this.composition.devices.values()) device.reset(kind);
-    this.events.emit('reset', kind);
-    if (running) this.resume();
+  reset(kind: ResetKind = 'bus'): Promise<void> {
+    return this.whilePaused(async () => {
+      await this.quiesce('reset');
+      await this.backend.reset();
+      this.must('paused');
+      this.resetWanted = false;
+      this.io.uninterrupted(() => {
+        for (const device of this.composition.devices.values()) device.reset(kind);
+      });
+      this.events.emit('reset', kind);
+    });
   }
 
   /** How the machine ended; resolves when it does. */
@@ -222,36 +233,29 @@ export class Vm<D extends DeviceUses = DeviceUses> {
    * Saves the machine; pauses it meanwhile.
    * @throws TraplineError `TL_SNAPSHOT_BUSY` naming the devices that did not become quiet in time
    */
-  async save(): Promise<Snapshot> {
-    const running = this.current === 'running';
-    if (running) await this.pause();
-    this.must('paused');
-    try {
+  save(): Promise<Snapshot> {
+    return this.whilePaused(async () => {
       await this.quiesce('save');
       const devices = Object.fromEntries([...this.composition.devices].map(([id, device]) => [id, device.save()]));
       const memory = this.backend.capabilities.snapshot ? { memory: saveMemory(this.memoryPort) } : {};
       return { format: 1, time: this.clockPort.now(), devices, ...memory };
-    } finally {
-      if (running && this.current === 'paused') this.resume();
-    }
+    });
   }
 
   /**
    * Puts a saved state back. All of it is checked before any of it is applied.
    * @throws TraplineError `TL_STATE_INVALID`; the machine is as it was then
    */
-  async restore(snapshot: Snapshot): Promise<void> {
-    const running = this.current === 'running';
-    if (running) await this.pause();
-    this.must('paused');
-    try {
+  restore(snapshot: Snapshot): Promise<void> {
+    return this.whilePaused(async () => {
       await this.quiesce('restore');
       const apply = checkSnapshot(snapshot, this.composition.devices, this.memoryPort);
-      this.machineClock?.set(snapshot.time);
-      apply();
-    } finally {
-      if (running && this.current === 'paused') this.resume();
-    }
+      this.resetWanted = false;
+      this.io.uninterrupted(() => {
+        this.machineClock?.set(snapshot.time);
+        apply();
+      });
+    });
   }
 
   /** Reports every access that matches to `sink`, until the returned function is called. */
@@ -307,12 +311,10 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const device = this.composition.devices.get(id);
     if (!device) throw new TraplineError('TL_USAGE', `there is no device ${id}`, { who: id });
     device.pause();
-    this.io.dispatcher.set.remove((range) => range.client === device.client);
+    const why = new TraplineError('TL_VM_STATE', 'the device was detached', { who: id });
+    this.composition.abandon(device.client, device.lines.values(), why);
     this.io.deferred.abandon(device.client);
-    device.client.failure ??= new TraplineError('TL_VM_STATE', 'the device was detached', { who: id });
     for (const part of device.parts.values()) part.reset();
-    for (const line of device.lines.values()) line.set(false);
-    this.io.queue.removeDevice(id);
     this.composition.devices.delete(id);
   }
 
@@ -327,12 +329,50 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   }
 
   private go(): void {
-    this.setState('running');
-    this.machineClock?.start();
-    for (const device of this.composition.devices.values()) device.resume();
-    this.backend.run();
-    this.io.queue.resume();
-    if (this.pumped) pump.add(this.pumped);
+    // What a device asks for while it resumes (to exit, say) happens once the machine runs.
+    this.io.uninterrupted(() => {
+      this.current = 'running';
+      this.lively = true;
+      this.machineClock?.start();
+      for (const device of this.composition.devices.values()) device.resume();
+      this.backend.run();
+      this.io.queue.resume();
+      if (this.pumped) pump.add(this.pumped);
+      this.events.emit('state', 'running');
+    });
+    if (this.resetWanted) this.resetSoon();
+  }
+
+  private async stopCpus(): Promise<void> {
+    this.must('running');
+    this.setState('paused');
+    this.io.queue.pause();
+    await this.backend.pause();
+    // It may have ended meanwhile.
+    this.must('paused');
+    this.quiet();
+  }
+
+  /** Does something with stopped CPUs; a machine that ran goes on afterwards, unless it has ended. */
+  private whilePaused<T>(work: () => Promise<T>): Promise<T> {
+    return this.changes.run(async () => {
+      const running = this.current === 'running';
+      if (running) await this.stopCpus();
+      this.must('paused');
+      try {
+        return await work();
+      } finally {
+        if (running && this.current === 'paused') this.go();
+      }
+    });
+  }
+
+  /** Machine time and devices stand still. */
+  private quiet(): void {
+    if (!this.lively) return;
+    this.lively = false;
+    this.machineClock?.stop();
+    for (const device of this.composition.devices.values()) device.pause();
   }
 
   private host(): BackendHost {
@@ -345,45 +385,48 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   }
 
   private resetSoon(): void {
+    // A guest that asks while the machine is being paused must not wait for its reset for ever.
+    this.resetWanted = this.current === 'paused';
     if (this.current !== 'running') return;
-    this.reset().catch((thrown: unknown) => {
-      const error =
-        thrown instanceof TraplineError
-          ? thrown
-          : new TraplineError('TL_BACKEND_FAILED', messageOf(thrown), { cause: thrown });
-      this.finish({ reason: 'backend-failed', error });
-    });
+    this.reset().catch((thrown: unknown) => this.finish({ reason: 'backend-failed', error: backendError(thrown) }));
   }
 
   /** The guest has ended: stop everything, keep it for inspection until `close`. */
   private finish(exit: VmExit): void {
     if (this.ended) return;
     this.ended = exit;
-    if (this.current === 'closed') return;
     this.setState('stopped');
     this.io.queue.pause();
     if (this.pumped) pump.remove(this.pumped);
-    this.machineClock?.stop();
-    for (const device of this.composition.devices.values()) device.pause();
-    const tell = () => {
-      this.events.emit('exit', exit);
-      for (const resolve of this.waiters.splice(0)) resolve(exit);
-    };
-    if (this.openBackend) this.openBackend.pause().then(tell, tell);
+    this.quiet();
+    const tell = () => this.tellEnd(exit);
+    if (this.openBackend) attempt(() => this.openBackend?.pause()).then(tell, tell);
     else tell();
   }
 
+  private tellEnd(exit: VmExit): void {
+    if (this.told) return;
+    this.told = true;
+    this.events.emit('exit', exit);
+    for (const resolve of this.waiters.splice(0)) resolve(exit);
+  }
+
   private async closeOnce(): Promise<void> {
-    const wasEnded = this.ended !== undefined;
-    if (!wasEnded) this.finish({ reason: 'closed' });
+    this.finish({ reason: 'closed' });
     this.io.deferred.abandon();
-    if (this.pumped) pump.remove(this.pumped);
     const failures: unknown[] = [];
-    await this.openBackend?.close().catch((thrown: unknown) => failures.push(thrown));
+    const failed = (thrown: unknown) => failures.push(thrown);
+    await attempt(() => this.openBackend?.close()).catch(failed);
+    // A backend that never came to rest is at rest now; devices that go on by themselves reach nobody.
+    this.tellEnd(this.ended ?? { reason: 'closed' });
+    this.composition.lines.connect(() => {});
+    this.msiPort.target = () => {};
     for (const device of this.composition.devices.values()) {
       for (const part of device.parts.values()) part.reset();
     }
-    for (const [resource, opened] of [...this.opened].reverse()) await closeResource(resource, opened, failures);
+    for (const [resource, opened] of [...this.opened].reverse()) {
+      await attempt(() => resource.close(opened)).catch(failed);
+    }
     this.setState('closed');
     for (const thrown of failures)
       this.logSink({ level: 'error', who: 'core', message: `while closing: ${messageOf(thrown)}` });
@@ -397,6 +440,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     });
     const outcome = await Promise.race([this.io.deferred.settled(), late]);
     hostTime.clearTimeout(timer);
+    // It may have been closed meanwhile.
+    this.must('paused');
     if (outcome !== 'late') return;
     const busy = this.io.deferred.devices.join(', ');
     throw new TraplineError('TL_SNAPSHOT_BUSY', `${what} waited ${QUIESCE_MS} ms for requests of ${busy}`, {
@@ -430,10 +475,12 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   }
 }
 
-async function closeResource(resource: HostResource<unknown>, opened: unknown, failures: unknown[]): Promise<void> {
-  try {
-    await resource.close(opened);
-  } catch (thrown) {
-    failures.push(thrown);
-  }
+/** Whatever fails, and however, is a rejection. */
+async function attempt(run: () => unknown): Promise<void> {
+  await run();
+}
+
+function backendError(thrown: unknown): TraplineError {
+  if (thrown instanceof TraplineError) return thrown;
+  return new TraplineError('TL_BACKEND_FAILED', messageOf(thrown), { cause: thrown });
 }

@@ -20,6 +20,13 @@ export interface GuestRegion {
   peek(offset: number, size?: number): number;
 }
 
+/** Bus accesses to a region that is declared with `defer: true`. */
+export interface GuestAsyncRegion {
+  /** @returns unsigned, of `size` bytes (default 1), once the handler has answered */
+  read(offset: number, size?: number): Promise<number>;
+  write(offset: number, size: number, value: number): Promise<void>;
+}
+
 type AccessOf<O> = O extends { readonly access: infer A extends Access } ? A : 'rw';
 
 interface Readable<O> {
@@ -63,10 +70,12 @@ export type GuestRegisters<R extends LayoutEntries> = { readonly [K in keyof R]:
 /** Key of the plain bus accesses of a register region. */
 export const REGION: unique symbol = Symbol.for('trapline.testing.region');
 
-type GuestMember<M> = M extends Registers<infer R> ? GuestRegisters<R> : GuestRegion;
+type GuestMember<M> = M extends Registers<infer R> ? GuestRegisters<R> : GuestHandler<M>;
+/** A handler whose `read` may return a promise is reached by awaiting. */
+type GuestHandler<M> = M extends IoHandler ? GuestRegion : GuestAsyncRegion;
 type RegionKeys<T> = { [K in keyof T]: T[K] extends Registers | IoHandler | AsyncIoHandler ? K : never }[keyof T];
 
 /** Everything a guest can reach of a device: `regs.ctrl.write(1)`, or `read`/`write` of a region on the class. */
 export type GuestOf<T> = { readonly [K in RegionKeys<T>]: GuestMember<T[K]> } & (T extends IoHandler | AsyncIoHandler
-  ? GuestRegion
+  ? GuestHandler<T>
   : object);
