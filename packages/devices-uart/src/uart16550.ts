@@ -202,7 +202,8 @@ export class Uart16550 {
   private restartTimeout(): void {
     const { rx, timeout } = this.state;
     timeout.cancel();
-    const waiting = this.fifosOn && rx.length > 0 && rx.length < this.triggerLevel;
+    // Never without FIFOs: the trigger level is 1 then.
+    const waiting = rx.length > 0 && rx.length < this.triggerLevel;
     this.state.timedOut = waiting && this.options.timeout === 'immediate';
     if (waiting && !this.state.timedOut) timeout.after(TIMEOUT_CHARACTERS * this.characterTime());
   }

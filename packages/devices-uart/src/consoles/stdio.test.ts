@@ -132,6 +132,7 @@ describe('stdio without a terminal', () => {
     one.listen();
     stdin.end('exit 3\n\x01x');
     expect(await one.typed()).toBe('exit 3\n\x01x\x04');
+    stdin.emit('error', new Error('EIO'));
     expect(await one.typed()).toBe('exit 3\n\x01x\x04');
     await one.close();
   });
