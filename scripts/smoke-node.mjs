@@ -13,7 +13,7 @@ console.log(`running on ${version(node)}`);
 // Programs that the tests start must find the same Node.
 const env = { ...process.env, PATH: dirname(node) + delimiter + process.env.PATH };
 
-const { code, outcome } = await runVitest(['packages/', 'examples/'], { node, env, reporter: 'dot' });
+const { code, outcome } = await runVitest(['packages/', 'examples/'], { node, env });
 const launcher = spawnSync(node, [join(ROOT, 'scripts', 'start.mjs')], {
   env,
   stdio: ['ignore', 'inherit', 'inherit'],

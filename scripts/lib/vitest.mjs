@@ -10,16 +10,16 @@ import { ROOT } from './paths.mjs';
 /**
  * Runs vitest once and tells what became of every test.
  * @param {readonly string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, root?: string, stdio?: 'inherit' | 'ignore', reporter?: string, node?: string, timeoutMs?: number }} [options]
+ * @param {{ env?: NodeJS.ProcessEnv, root?: string, stdio?: 'inherit' | 'ignore', node?: string, timeoutMs?: number }} [options]
  * @returns {Promise<{ code: number, outcome: Outcome | undefined }>} no outcome where vitest never came to its end
  */
 export async function runVitest(
   args,
-  { env = process.env, root = ROOT, stdio = 'inherit', reporter = 'default', node = process.execPath, timeoutMs } = {},
+  { env = process.env, root = ROOT, stdio = 'inherit', node = process.execPath, timeoutMs } = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'trapline-test-'));
   const path = join(folder, 'outcome.json');
-  const reporters = args.some((arg) => arg.startsWith('--reporter')) ? [] : [`--reporter=${reporter}`];
+  const reporters = args.some((arg) => arg.startsWith('--reporter')) ? [] : ['--reporter=default'];
   const child = spawn(
     node,
     [

@@ -9,6 +9,11 @@ function twoLines({ code, stdout, stderr }: Finished): { code: number | null; st
   return { code, stdout, lines: stderr.trimEnd().split('\n') };
 }
 
+/** Several commands on one machine file, at the same time. */
+function all(commands: readonly string[], cwd: string): Promise<Finished[]> {
+  return Promise.all(commands.map((command) => trapline([command, 'm.ts'], { cwd })));
+}
+
 const isRoot = process.getuid?.() === 0;
 /** Runs what follows without root's powers, where we have them. */
 const UNPRIVILEGED = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
@@ -70,8 +75,8 @@ describe('bad input: the machine file', () => {
     ],
   ])('%s', async (_name, files, what) => {
     const cwd = project(files);
-    for (const command of ['run', 'check', 'map']) {
-      const { code, stdout, lines } = twoLines(await trapline([command, 'm.ts'], { cwd }));
+    for (const finished of await all(['run', 'check', 'map'], cwd)) {
+      const { code, stdout, lines } = twoLines(finished);
       expect({ code, stdout, first: lines[0] }).toEqual({
         code: 1,
         stdout: '',
@@ -121,10 +126,8 @@ describe('bad input: ranges', () => {
     ['overlapping ranges', 'a: use(Exit), b: use(Exit)', '[TL_RANGE_OVERLAP] b: pio 0xf4 overlaps a at pio 0xf4'],
   ])('%s', async (_name, devices, what) => {
     const cwd = project({ 'm.ts': machineText(devices) });
-    for (const command of ['run', 'check', 'map']) {
-      const { code, stderr } = await trapline([command, 'm.ts'], { cwd });
-      expect({ command, code, first: stderr.split('\n').find((line) => line.startsWith('error')) }).toEqual({
-        command,
+    for (const { code, stderr } of await all(['run', 'check', 'map'], cwd)) {
+      expect({ code, first: stderr.split('\n').find((line) => line.startsWith('error')) }).toEqual({
         code: 1,
         first: `error${what}`,
       });

@@ -55,7 +55,7 @@ const slow = hostResource('slow()', () => 1, () => new Promise(() => {}));`;
     expect(stderr).toMatch(
       /^error\[TL_DEADLINE\] machine: did not close within 5000 ms; the process ends without it\n/,
     );
-  }, 15_000);
+  });
 });
 
 describe('errors nobody caught', () => {
@@ -114,7 +114,7 @@ describe('the console', () => {
       when: ['ready', (child) => setTimeout(() => child.stdin?.write('late!'), 2500)],
     });
     expect(patient).toMatchObject({ code: 9, stdout: 'ready\nlate' });
-  }, 15_000);
+  });
 });
 
 /** Runs the command in a terminal of its own, and looks at the terminal afterwards. */

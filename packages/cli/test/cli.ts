@@ -4,7 +4,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
+
+// Whole processes are started here, several in one test, and a busy machine is slow at that.
+vi.setConfig({ testTimeout: 30_000 });
 
 /** The command's file. */
 export const BIN: string = fileURLToPath(new URL('../bin/trapline.mjs', import.meta.url));

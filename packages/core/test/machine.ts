@@ -1,10 +1,11 @@
 // Whole machines on sim-js, for tests: composed and running in one call, nothing asynchronous.
-import { simJs, SimJs } from '../src/backend/sim-js.js';
+
 import type { BackendProvider } from '../src/backend/backend.js';
+import { SimJs, simJs } from '../src/backend/sim-js.js';
 import { CompositionError, type TraplineError } from '../src/errors.js';
 import type { LogRecord } from '../src/log.js';
 import { VirtualClock } from '../src/machine/clock.js';
-import { defineMachine, type DeviceUses, type MachineSpec } from '../src/machine/define.js';
+import { type DeviceUses, defineMachine, type MachineSpec } from '../src/machine/define.js';
 import { planMachine } from '../src/machine/plan.js';
 import { SeededRandom } from '../src/machine/random.js';
 import { Vm, type VmServices } from '../src/machine/vm.js';

@@ -1,5 +1,5 @@
 // Ranges, handlers and a dispatcher for tests that need no machine.
-import { ALL_WIDTHS, type AddressRange } from '../src/bus/range.js';
+import { type AddressRange, ALL_WIDTHS } from '../src/bus/range.js';
 import { WidthAdapter } from '../src/bus/width-adapter.js';
 import type { AccessRule, IoHandler } from '../src/device/handler.js';
 import type { TraplineError } from '../src/errors.js';

@@ -12,7 +12,6 @@ import {
 import { parse, type Values } from '../arguments.js';
 import { registerBackends } from '../backends.js';
 import { isDebugging, printError, say } from '../print.js';
-import { configureConsoles } from '../run/console.js';
 import { type Ending, ProcessGuard } from '../run/process-guard.js';
 import { type RunReport, reportOf, reportText } from '../run/report.js';
 import { parseTrace, traceLine } from '../run/trace.js';
@@ -65,6 +64,7 @@ export const run: Command = {
 
 async function runMachine(machine: Machine, options: Options, guard: ProcessGuard): Promise<number> {
   const filters = options.trace.map((text) => parseTrace(text, Object.keys(machine.devices)));
+  const { configureConsoles } = await import('../run/console.js');
   configureConsoles({
     input: options.input,
     onLeave: () => guard.leave(),

@@ -74,7 +74,9 @@ describe('overlaps', () => {
     fc.assert(
       fc.property(fc.array(any, { maxLength: 12 }), (given) => {
         const ranges = given.map(({ base, size, ...more }) => range(base, size, more));
-        const naive = ranges.flatMap((a, i) => ranges.slice(i + 1).flatMap((b) => (rangesOverlap(a, b) ? [[a, b]] : [])));
+        const naive = ranges.flatMap((a, i) =>
+          ranges.slice(i + 1).flatMap((b) => (rangesOverlap(a, b) ? [[a, b]] : [])),
+        );
         const found = overlappingPairs(ranges);
         expect(new Set(found.map((pair) => pair.map((one) => ranges.indexOf(one)).join()))).toEqual(
           new Set(naive.map((pair) => pair.map((one) => ranges.indexOf(one)).join())),

@@ -85,7 +85,7 @@ function build({ width, regs }: BlockSpec) {
     hooks[`r${r}`] = { write: () => (writes[r] as number)++ };
     models.push(new BitModel(modes, starts, BigInt(value)));
   }
-  return { made: registers(layout({ width, regs: spec } as LayoutSpec), hooks), models, writes, width };
+  return { made: registers(layout({ width, regs: spec } as LayoutSpec), hooks as never), models, writes, width };
 }
 
 const access = fc.record({
@@ -194,7 +194,10 @@ describe('hooks', () => {
 
   it('replace what is stored on a read, but not const bits', () => {
     const made = registers(
-      layout({ width: 1, regs: { r: reg(0, { reset: 0x80, fields: { id: bit(7, { access: 'const' }), n: bits(6, 0) } }) } }),
+      layout({
+        width: 1,
+        regs: { r: reg(0, { reset: 0x80, fields: { id: bit(7, { access: 'const' }), n: bits(6, 0) } }) },
+      }),
       { r: { read: () => 0x15, peek: () => 0x16 } },
     );
     expect(block(made).peek(0, 1)).toBe(0x16);
@@ -278,7 +281,14 @@ describe('indexed banks', () => {
   it('reach a register through index and data, masked, and report what is not there', () => {
     const CMOS = layout({
       width: 1,
-      regs: { cmos: indexed({ index: 0, data: 1, mask: 0x7f, regs: { sec: reg(5, { reset: 9 }), id: reg(6, { access: 'ro' }) } }) },
+      regs: {
+        cmos: indexed({
+          index: 0,
+          data: 1,
+          mask: 0x7f,
+          regs: { sec: reg(5, { reset: 9 }), id: reg(6, { access: 'ro' }) },
+        }),
+      },
     });
     @Device({ type: 'cmos', summary: '' })
     class Cmos {
@@ -339,7 +349,11 @@ describe('the device side', () => {
       layout({
         width: 4,
         regs: {
-          r: reg(0, { access: 'ro', reset: 0x10, fields: { on: bit(0), n: bits(3, 1), m: bits(5, 4, { 0: 'a', 1: 'b' }) } }),
+          r: reg(0, {
+            access: 'ro',
+            reset: 0x10,
+            fields: { on: bit(0), n: bits(3, 1), m: bits(5, 4, { 0: 'a', 1: 'b' }) },
+          }),
           id: reg(4, { access: 'const', reset: 7 }),
         },
       }),

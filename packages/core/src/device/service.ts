@@ -1,6 +1,6 @@
 // Regions simple enough that a backend may serve them without entering JavaScript. What they mean is
 // defined here; a native implementation is an optimisation of these few lines.
-import { hex, TraplineError } from '../errors.js';
+import { hex, TraplineError, textOf } from '../errors.js';
 import type { IoHandler, NativeService } from './handler.js';
 import { maskOf } from './layout.js';
 import { type DevicePart, PartSlot } from './part.js';
@@ -74,7 +74,7 @@ export class Latch implements ServedRegion, DevicePart {
   }
   check(saved: unknown, where: string): () => void {
     if (typeof saved !== 'number' || !Number.isInteger(saved) || saved < 0 || saved > maskOf(this.size)) {
-      throw new TraplineError('TL_STATE_INVALID', `a latch cannot hold ${String(saved)}`, { who: where });
+      throw new TraplineError('TL_STATE_INVALID', `a latch cannot hold ${textOf(saved)}`, { who: where });
     }
     return () => {
       this.current = saved;

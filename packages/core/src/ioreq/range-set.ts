@@ -1,5 +1,5 @@
 import type { Space } from '../backend/backend.js';
-import { MmioMap } from '../bus/mmio-map.js';
+import { MmioMap, type Paint } from '../bus/mmio-map.js';
 import { PioTable } from '../bus/pio-table.js';
 import { ALL_WIDTHS, findOverlaps, overlappingPairs, rangeProblem } from '../bus/range.js';
 import type { IoHandler } from '../device/handler.js';
@@ -21,6 +21,28 @@ export interface RangeCounters {
 const WORDS = 16;
 export const RECORD = { words: WORDS, baseLow: 0, sizeMinus1: 1, handler: 10, direct: 11 } as const;
 export const COUNTER = { reads: 1, writes: 2, bytesRead: 3, bytesWritten: 4, samples: 6, sampledMs: 7 } as const;
+
+/** Ranges up to which it is worth asking whether they were decoded before. */
+const FEW = 16;
+
+/** A decoder never changes, and tests make thousands of machines that decode alike: the last one is kept. */
+function keepLast<T>(make: (paints: readonly Paint[]) => T): (paints: readonly Paint[]) => T {
+  let last: { readonly key: string; readonly made: T } | undefined;
+  return (paints) => {
+    if (paints.length > FEW) return make(paints);
+    const key = paints.map(({ base, size, entry }) => `${base} ${size} ${entry}`).join();
+    if (last?.key !== key) last = { key, made: make(paints) };
+    return last.made;
+  };
+}
+const pioTable = keepLast((paints) => new PioTable(paints));
+const mmioMap = keepLast((paints) => new MmioMap(paints));
+const NO_PORTS = new PioTable();
+const NO_MMIO = new MmioMap();
+
+function decode<T>(paints: readonly Paint[], none: T, make: (paints: readonly Paint[]) => T): T {
+  return paints.length > 0 ? make(paints) : none;
+}
 
 /** Every range of a machine, decoded by space and access size. */
 export class RangeSet {
@@ -46,10 +68,8 @@ export class RangeSet {
   private readonly handlerNumbers = new Map<IoHandler, number>();
 
   constructor() {
-    const pio = new PioTable();
-    const mmio = new MmioMap();
-    this.pio = [pio, pio, pio];
-    this.mmio = [mmio, mmio, mmio, mmio];
+    this.pio = [NO_PORTS, NO_PORTS, NO_PORTS];
+    this.mmio = [NO_MMIO, NO_MMIO, NO_MMIO, NO_MMIO];
   }
 
   /**
@@ -125,7 +145,7 @@ export class RangeSet {
     this.ranges[i] = range;
     this.inOrder.add(range);
     const entry = i + 1;
-    if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(64, (entry + 1) * 2));
+    if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(8, (entry + 1) * 2));
     let handler = this.handlerNumbers.get(range.adapter.handler);
     if (handler === undefined) {
       handler = this.handlers.push(range.adapter.handler) - 1;
@@ -165,8 +185,8 @@ export class RangeSet {
       if (qualified) return Array.from({ length: count }, (_, log) => make(log));
       return new Array<T>(count).fill(make(0));
     };
-    this.pio = decoders(3, (log) => new PioTable(paints('pio', log)));
-    this.mmio = decoders(4, (log) => new MmioMap(paints('mmio', log)));
+    this.pio = decoders(3, (log) => decode(paints('pio', log), NO_PORTS, pioTable));
+    this.mmio = decoders(4, (log) => decode(paints('mmio', log), NO_MMIO, mmioMap));
     const pairs = order.some(({ range }) => range.dynamic) ? overlappingPairs([...this.inOrder]) : [];
     this.overlapping = pairs.length > 0;
     return pairs;

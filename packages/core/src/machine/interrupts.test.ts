@@ -60,7 +60,7 @@ describe('an interrupt line', () => {
     expect(driven).toEqual([7]);
   });
 
-  it("goes down with a source that is disconnected, and stays there for it", () => {
+  it('goes down with a source that is disconnected, and stays there for it', () => {
     const lines = new InterruptLines();
     const source = lines.source('a', 1);
     source.set(true);

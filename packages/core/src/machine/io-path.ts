@@ -31,6 +31,9 @@ export interface IoPathOptions {
   readonly sampleEvery: number;
 }
 
+/** What a path reads before it has a backend: nothing is ever requested there. */
+const UNCONNECTED = IoreqPage.create();
+
 /** Requests, outside events and deferred completions of one machine. */
 export class IoPath {
   readonly queue: EventQueue;
@@ -55,7 +58,7 @@ export class IoPath {
       leave: () => this.leave(),
       finish: (request, value) => this.finishDeferred(request, value),
     });
-    this.dispatcher = new Dispatcher(IoreqPage.create(), this.fallback, {
+    this.dispatcher = new Dispatcher(UNCONNECTED, this.fallback, {
       complete: (slot, generation) => this.source?.complete(slot, generation),
       generation: (slot) => this.source?.generation(slot) ?? 0,
       failed: (_client, error) => host.failed(error),

@@ -117,7 +117,7 @@ function parseOptions(
     problems.push(new TraplineError('TL_OPTION', what, { who: id, cause: thrown }));
     return {};
   }
-  if (result.success) return result.data as Record<string, unknown>;
+  if (result.success) return ownCopy(result.data) as Record<string, unknown>;
   const known = Object.keys(schema.shape);
   for (const issue of result.error.issues) {
     if (issue.code === 'unrecognized_keys') {
@@ -134,6 +134,14 @@ function parseOptions(
     );
   }
   return {};
+}
+
+/** Plain data, copied: a default is one object for all machines, and a device may change what it is given. */
+function ownCopy(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(ownCopy);
+  if (typeof value !== 'object' || value === null || isHostResource(value)) return value;
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, ownCopy(inner)]));
 }
 
 function unknownOption(id: string, metadata: DeviceMetadata, name: string, known: readonly string[]): TraplineError {

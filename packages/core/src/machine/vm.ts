@@ -226,7 +226,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** How the machine ended; resolves when it does. */
   wait(): Promise<VmExit> {
-    return this.ended ? Promise.resolve(this.ended) : new Promise((resolve) => this.waiters.push(resolve));
+    const { ended } = this;
+    return ended && this.told ? Promise.resolve(ended) : new Promise((resolve) => this.waiters.push(resolve));
   }
 
   /**

@@ -30,14 +30,22 @@ export class BenchMemory extends RegionMemory {
   }
 
   copyFrom(other: BenchMemory): void {
-    if (!this.isDirty && !other.isDirty) return;
-    this.real.bytes.set(other.real.bytes);
+    const from = Math.min(this.dirtyFrom, other.dirtyFrom);
+    const to = Math.max(this.dirtyTo, other.dirtyTo);
+    if (to <= from) return;
+    this.real.bytes.set(other.real.bytes.subarray(from, to), from);
     this.dirtyFrom = other.dirtyFrom;
     this.dirtyTo = other.dirtyTo;
   }
 
+  override close(): void {
+    this.made?.memory.close();
+  }
   override get size(): number {
     return this.length;
+  }
+  override get extents(): readonly { readonly address: number; readonly length: number }[] {
+    return [{ address: 0, length: this.length }];
   }
   override contains(address: number, length: number): boolean {
     return this.real.memory.contains(address, length);

@@ -84,8 +84,12 @@ export class BenchMachine {
     this.raise();
   }
 
-  /** Another one like it, at power-on, with the same host resources. */
+  /**
+   * Another one like it, at power-on, on the same host resources: what a restored machine is. This
+   * one takes nothing from the host any more.
+   */
   another(): BenchMachine {
+    this.inside.pause();
     return new BenchMachine(this.machine, this.plan, this.opened);
   }
 
@@ -97,7 +101,7 @@ export class BenchMachine {
   read(range: ClientRange, offset: number, size: number): number {
     this.request(range, false, offset, size, 0);
     const low = this.sim.finish(0);
-    if (size === 8) return (low >>> 0) + 2 ** 32 * (this.sim.page.i32[WORD.valueHigh] as number);
+    if (size === 8) return (low >>> 0) + 2 ** 32 * ((this.sim.page.i32[WORD.valueHigh] as number) >>> 0);
     return size === 4 ? low >>> 0 : low & (2 ** (8 * size) - 1);
   }
 

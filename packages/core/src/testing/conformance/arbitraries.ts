@@ -98,9 +98,14 @@ function doors(region: MapRegion): Place[] {
     }));
 }
 
+/** A number that covers the largest region. */
+function offsetArbitrary(map: DeviceMap): fc.Arbitrary<number> {
+  return fc.nat(Math.max(...map.regions.map(({ size }) => size - 1)));
+}
+
 /** Any access wholly inside a region. */
 function insideArbitrary(map: DeviceMap): fc.Arbitrary<Place> {
-  return fc.tuple(fc.constantFrom(...map.regions), fc.nat(0xffff), fc.nat(3)).map(([region, at, choice]) => {
+  return fc.tuple(fc.constantFrom(...map.regions), offsetArbitrary(map), fc.nat(3)).map(([region, at, choice]) => {
     const fitting = region.sizes.filter((size) => size <= region.size);
     const size = fitting[choice % Math.max(1, fitting.length)] ?? 1;
     return { region: region.index, offset: at % Math.max(1, region.size - size + 1), size };
@@ -126,7 +131,7 @@ export function wildArbitrary(map: DeviceMap): fc.Arbitrary<Step> | undefined {
   return fc
     .tuple(
       fc.constantFrom(...map.regions),
-      fc.nat(0xffff),
+      offsetArbitrary(map),
       fc.constantFrom(1, 2, 4, 8),
       fc.constantFrom('read' as const, 'write' as const, 'peek' as const),
       valueArbitrary(map),

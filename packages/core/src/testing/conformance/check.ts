@@ -26,6 +26,7 @@ import {
   saveRestore,
   straddles,
 } from './twin-properties.js';
+import { wideAccesses } from './wide-accesses.js';
 
 /** Every property, the ones others rest on first. */
 export const PROPERTIES: readonly Property[] = [
@@ -41,6 +42,7 @@ export const PROPERTIES: readonly Property[] = [
   plainRegisters,
   readWidths,
   writeWidths,
+  wideAccesses,
   straddles,
   outOfRange,
   peekEffect,
@@ -78,13 +80,17 @@ export function checkDevice<C extends DeviceClass>(
   const kit = new Kit(device, options ?? {}, settings as unknown as ConformanceSettings);
   const findings: Finding[] = [];
   for (const property of PROPERTIES) {
-    if (settings.except?.[property.id] !== undefined) continue;
+    if (settings.except?.[property.id] !== undefined || !isWanted(property, settings)) continue;
     const finding = checkProperty(kit, property);
     if (finding) findings.push(finding);
     // Twins that differ by themselves prove nothing about what was done to one of them.
     if (finding?.property === 'deterministic') break;
   }
   return findings;
+}
+
+export function isWanted({ id }: Property, { only }: Pick<ConformanceSettings, 'only'>): boolean {
+  return only === undefined || only.includes(id);
 }
 
 /** Tries one property. @returns undefined if no sequence broke it, or none applies */

@@ -1,7 +1,7 @@
 import type { DeviceClass } from '../../device/metadata.js';
 import { deviceMetadata } from '../../device/metadata.js';
 import { TraplineError } from '../../errors.js';
-import { checkProperty, type Finding, PROPERTIES } from './check.js';
+import { checkProperty, type Finding, isWanted, PROPERTIES } from './check.js';
 import { Kit, type OptionsOrMaker } from './kit.js';
 import type { ConformanceSettings } from './settings.js';
 
@@ -56,7 +56,7 @@ export function describeDevice<C extends DeviceClass>(
       it.skip(`${region} waits (defer: true): its accesses are not checked`);
     }
     for (const property of PROPERTIES) {
-      if (!property.cases(kit)) continue;
+      if (!isWanted(property, settings) || !property.cases(kit)) continue;
       const reason = settings.except?.[property.id];
       if (reason !== undefined) {
         it.skip(`${property.title} (excepted: ${reason})`);

@@ -29,6 +29,8 @@ export interface MapRegion {
   readonly stride: number;
   /** Smallest access its handler takes. */
   readonly smallest: number;
+  /** Largest one: wider accesses reach the handler in pieces. */
+  readonly largest: number;
   /** Only some access sizes are decoded here. */
   readonly qualified: boolean;
 }
@@ -102,6 +104,7 @@ export function mapDevice(machine: BenchMachine, layouts: Readonly<Record<string
       sizes: [1, 2, 4, 8].filter((size) => usable(range, size)),
       stride: place?.stride ?? layout?.width ?? 1,
       smallest: declared?.impl?.min ?? 1,
+      largest: declared?.impl?.max ?? 4,
       qualified: declared?.widths !== undefined,
     };
     regions.push(region);
@@ -128,7 +131,7 @@ function registersOf(region: MapRegion, layout: Layout, block: RegisterBlock | u
     if (!door || row.width !== door.width) continue;
     if (stride !== layout.width && row.width > layout.width) continue;
     const offset = busOffset(layout, door.offset, stride);
-    if (!region.sizes.includes(row.width)) continue;
+    if (!region.sizes.includes(row.width) || row.width > region.largest) continue;
     const bits = (of: Int32Array) => (of[r] as number) >>> 0;
     const { masks } = compiled;
     const all = Object.values(masks).reduce((sum, of) => (sum | bits(of)) >>> 0, 0);

@@ -260,7 +260,9 @@ function withoutRegister(subject: Subject, { region, row }: MapRegister): string
   return JSON.stringify(parts);
 }
 
-const isPlainWide: Which = (register) => isPlain(register) && isWide(register) && !register.named;
+// A handler that takes no narrow access gets them widened, with what the other bits read as written back.
+const isPlainWide: Which = (register) =>
+  isPlain(register) && isWide(register) && !register.named && register.region.smallest === 1;
 export const writeWidths: Property = {
   id: 'write-widths',
   title: 'a register without hooks takes a write in parts',

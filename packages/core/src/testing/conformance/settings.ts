@@ -16,6 +16,8 @@ export interface ConformanceSettings<C extends DeviceClass = DeviceClass> {
   readonly arrange?: (t: Driven<C>) => void;
   /** What the outside may do between two accesses, by name: `{ 'a byte arrives': (t) => ... }`. */
   readonly events?: Readonly<Record<string, (t: Driven<C>) => void>>;
+  /** Look at these properties only. */
+  readonly only?: readonly PropertyId[];
   /** Properties the device is known not to have, each with the reason. */
   readonly except?: Readonly<Partial<Record<PropertyId, string>>>;
   /** For the tests printed: where the class is imported from. Default: a file named as the class. */
@@ -38,6 +40,7 @@ export type PropertyId =
   | 'plain-registers'
   | 'read-widths'
   | 'write-widths'
+  | 'wide-accesses'
   | 'straddles'
   | 'out-of-range'
   | 'peek-effect'

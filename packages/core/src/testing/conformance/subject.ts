@@ -42,12 +42,13 @@ export class Subject {
 
   /** Saved and restored into a new instance, which takes this one's host resources with it. */
   reload(): Subject {
+    const saved = JSON.stringify({ ...this.machine.save(), memory: undefined });
     const next = new Subject(this.machine.another(), this.settings);
     const { machine } = next;
     try {
       machine.memory.copyFrom(this.machine.memory);
       machine.random.catchUp(this.machine.random);
-      machine.restore(JSON.parse(JSON.stringify({ ...this.machine.save(), memory: undefined })) as Snapshot);
+      machine.restore(JSON.parse(saved) as Snapshot);
       next.failure = machine.failure?.message;
     } catch (thrown) {
       next.failure = messageOf(thrown);

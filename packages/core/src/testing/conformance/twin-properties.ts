@@ -57,7 +57,11 @@ function noise(spec: Noise): Property {
     title: spec.title,
     cases(kit) {
       const markers = spec.markers(kit);
-      return markers && casesOf(kit, { after: 0, markers, resets: true });
+      if (!markers) return undefined;
+      // One at least, wherever the rest of the sequence leaves room for it.
+      return fc
+        .tuple(casesOf(kit, { after: 0, markers, resets: true }), markers, fc.nat(DEFAULT_STEPS))
+        .map(([c, marker, at]) => ({ ...c, before: [...c.before.slice(0, at), marker, ...c.before.slice(at)] }));
     },
     violation(kit, { before }) {
       if (!before.some((step) => spec.isMarker(kit, step))) return undefined;

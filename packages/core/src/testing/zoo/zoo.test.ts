@@ -11,14 +11,10 @@ describe('the zoo', () => {
   });
 
   describe.each(ZOO)('$fault', (animal) => {
-    const findings = checkDevice(animal.make(true), {}, animal.settings);
+    const findings = checkDevice(animal.make(true), {}, { ...animal.settings, only: [animal.property] });
     const finding = findings.find(({ property }) => property === animal.property);
 
     it(`is caught by ${animal.property}`, () => {
-      if (process.env.SHOW)
-        console.log(
-          findings.map((f) => `${f.property}: ${f.message}\n${f.sequence.join('\n')}\n${f.test}`).join('\n----\n'),
-        );
       expect(findings.map(({ property }) => property)).toContain(animal.property);
     });
     it('in at most three steps', () => {
@@ -30,7 +26,7 @@ describe('the zoo', () => {
     });
     it('and passes once it is mended', () => {
       run(finding?.test ?? '', animal.make(false));
-      expect(checkDevice(animal.make(false), {}, animal.settings)).toEqual([]);
+      expect(checkDevice(animal.make(false), {}, { ...animal.settings, runs: 50 })).toEqual([]);
     });
   });
 });
