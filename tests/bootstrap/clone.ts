@@ -7,19 +7,22 @@ import { fileURLToPath } from 'node:url';
 const SCRIPTS = fileURLToPath(new URL('../../scripts', import.meta.url));
 
 /**
- * What stands for npx in a clone: it installs nothing, counts its calls and does what `FAKE_NPX` says.
+ * What stands for npx in a clone: it installs nothing, counts its calls, fails with the words in
+ * `FAKE_NPX`, and with `FAKE_NPX_WAITS` comes to its end only when there is a file `release`.
  */
 const FAKE_NPX = `#!${process.execPath}
 const fs = require('node:fs');
 fs.appendFileSync('calls.log', process.argv.slice(2).join(' ') + '\\n');
 console.log('Progress: resolved 1');
-const { FAKE_NPX, FAKE_NPX_MS } = process.env;
+const { FAKE_NPX, FAKE_NPX_WAITS } = process.env;
 if (FAKE_NPX) { console.error(FAKE_NPX); process.exit(1); }
-// One folder at a time: the clone may be gone by now, and must not come back.
-setTimeout(() => {
-  if (!fs.existsSync('node_modules')) fs.mkdirSync('node_modules');
-  if (!fs.existsSync('node_modules/.pnpm')) fs.mkdirSync('node_modules/.pnpm');
-}, Number(FAKE_NPX_MS || 0));
+function install() {
+  // One folder at a time, and nothing once the clone is gone: it must not come back.
+  if (!fs.existsSync('package.json')) return;
+  if (FAKE_NPX_WAITS && !fs.existsSync('release')) return void setTimeout(install, 20);
+  for (const folder of ['node_modules', 'node_modules/.pnpm']) if (!fs.existsSync(folder)) fs.mkdirSync(folder);
+}
+install();
 `;
 
 export interface Ended {

@@ -74,17 +74,20 @@ describe('set-up', () => {
   });
 
   it('does the work once when two commands start together', async () => {
-    const one = clone.setUp({ FAKE_NPX_MS: '400' });
+    const one = clone.setUp({ FAKE_NPX_WAITS: '1' });
     await until(() => clone.calls.length > 0);
-    const two = await clone.setUp();
+    const two = clone.spawn('setup.mjs');
+    // It says that it waits; then the first may go on.
+    two.child.stderr?.once('data', () => clone.write('release', ''));
+    const ended = await two.ended;
     expect(await one).toMatchObject({ code: 0 });
-    expect(two).toMatchObject({ code: 0, stdout: '' });
-    expect(two.stderr).toMatch(/^set-up: waiting for another set-up \(process \d+\)\n$/);
+    expect(ended).toMatchObject({ code: 0, stdout: '' });
+    expect(ended.stderr).toMatch(/^set-up: waiting for another set-up \(process \d+\)\n$/);
     expect(clone.calls).toHaveLength(1);
   });
 
   it('goes on after it was interrupted, and after it was killed', async () => {
-    const interrupted = clone.spawn('setup.mjs', { FAKE_NPX_MS: '30000' });
+    const interrupted = clone.spawn('setup.mjs', { FAKE_NPX_WAITS: '1' });
     await until(() => clone.calls.length === 1);
     interrupted.child.kill('SIGINT');
     const ended = await interrupted.ended;
@@ -92,7 +95,7 @@ describe('set-up', () => {
     expect(ended.lastLine).toBe('set-up: interrupted; the next run goes on from here');
     expect(clone.has('.trapline/setup.lock')).toBe(false);
 
-    const killed = clone.spawn('setup.mjs', { FAKE_NPX_MS: '500' });
+    const killed = clone.spawn('setup.mjs', { FAKE_NPX_WAITS: '1' });
     await until(() => clone.calls.length === 2);
     killed.child.kill('SIGKILL');
     await killed.ended;

@@ -129,6 +129,13 @@ describe('the width adapter', () => {
     expect(adapter.peek(0, 4)).toBeUndefined();
   });
 
+  it('takes two bytes of two registers from both, where it has to widen them', () => {
+    const device = new Bytes(8, { min: 4, unaligned: true });
+    const adapter = new WidthAdapter(device, 8, 4, { min: 4, unaligned: true }, {}, LITTLE);
+    expect(adapter.read(3, 2)).toBe((device.data[3] as number) + 256 * (device.data[4] as number));
+    expect(device.calls).toEqual(['read 0+4', 'read 4+4']);
+  });
+
   it('splits a wide access into what the handler supports, low half first', () => {
     const device = new Bytes(8, { max: 2 });
     const adapter = new WidthAdapter(device, 8, 1, { max: 2 }, {}, LITTLE);
