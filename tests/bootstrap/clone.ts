@@ -61,7 +61,8 @@ export class Clone {
 
   /** The command lines that npx was given so far. */
   get calls(): string[] {
-    return this.has('calls.log') ? this.read('calls.log').trimEnd().split('\n') : [];
+    // The file is there a moment before its first line.
+    return this.has('calls.log') ? this.read('calls.log').split('\n').filter(Boolean) : [];
   }
 
   /** Starts a script of the clone. */

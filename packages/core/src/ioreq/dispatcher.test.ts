@@ -172,11 +172,11 @@ describe('matching', () => {
   it('gives a straddle whole to the default client and reports it', () => {
     const cell = new Cell(1);
     const rig = dispatcherRig([owned(0x10, 4, cell), owned(0x14, 4, cell)]);
-    expect(rig.request(0, read(0x12)).valueLow).toBe(0xffff_ffff);
+    expect(rig.request(0, read(0x11)).valueLow).toBe(0xffff_ffff);
     rig.request(0, write(0x16, 9));
     expect(cell.writes).toEqual([]);
     expect(rig.straddles).toEqual([
-      { owner: 'at16', address: 0x12, size: 4 },
+      { owner: 'at16', address: 0x11, size: 4 },
       { owner: 'at20', address: 0x16, size: 4 },
     ]);
     expect(rig.unclaimed.map(({ straddles }) => straddles)).toEqual(['at16', 'at20']);

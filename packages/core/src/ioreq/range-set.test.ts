@@ -18,6 +18,16 @@ describe('a set of ranges', () => {
     expect(decode(set, 0x20)).toBeUndefined();
   });
 
+  it('shares a decoder with a set that decodes alike, and not what happens to it', () => {
+    const [one, other] = [new RangeSet(), new RangeSet()];
+    for (const set of [one, other]) set.add([owned(0x40, 4, new Cell(), pio)]);
+    expect(one.pio[0]).toBe(other.pio[0]);
+    one.remove(() => true);
+    expect([decode(one, 0x40), decode(other, 0x40)]).toEqual([undefined, 'at64']);
+    one.add([owned(0x40, 2, new Cell(), pio)]);
+    expect([decode(one, 0x43), decode(other, 0x43)]).toEqual([undefined, 'at64']);
+  });
+
   it('decodes a width-qualified range for its sizes only', () => {
     const set = new RangeSet();
     set.add([

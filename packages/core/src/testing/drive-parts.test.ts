@@ -29,6 +29,7 @@ import {
   timer,
   u32,
 } from '../index.js';
+import { pump } from '../machine/pump.js';
 import { DrivenClock, drive, REGION } from './index.js';
 
 const LAYOUT = layout({
@@ -45,6 +46,13 @@ const LAYOUT = layout({
 class Parts {
   @Mmio({ base: 0xd000_0000 }) readonly regs = registers(LAYOUT, {});
 }
+
+it('a driven device is gone when its test is: nobody keeps its machine', () => {
+  const { machines } = pump as unknown as { readonly machines: ReadonlySet<unknown> };
+  const before = machines.size;
+  drive(Parts);
+  expect(machines.size).toBe(before);
+});
 
 describe('registers from the guest', () => {
   it('are reached by name, in arrays and behind an index', () => {
