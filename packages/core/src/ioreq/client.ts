@@ -27,6 +27,10 @@ export interface ClientRange extends AddressRange {
 export class IoreqClient {
   /** Set once the device has failed: from then on it reads all ones and drops writes. */
   failure: TraplineError | undefined;
+  /** One of its ranges is served by a handler that may wait: its accesses leave the direct path. */
+  defers = false;
+  /** An access of it waits, so that others of it must wait, too. */
+  busy = false;
 
   constructor(
     /** The instance id in the machine. */

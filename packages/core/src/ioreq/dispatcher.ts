@@ -37,8 +37,10 @@ export interface DeferredRequest {
   readonly offset: number;
   readonly address: number;
   readonly size: number;
-  /** Unsigned, for a write. */
+  /** Low 32 bits, unsigned, for a write. */
   readonly value: number;
+  /** The rest of an 8-byte write, an int32. */
+  readonly valueHigh: number;
 }
 
 const WORDS = RECORD.words;
@@ -229,11 +231,12 @@ export class Dispatcher {
     const range = this.set.range(entry);
     const { client, adapter } = range;
     const refused = client.failure !== undefined || !this.allowed(range, write, offset, size);
-    if (!refused && range.deferred && canDefer) {
+    // Also an access to another region of a device that is busy waits for its turn.
+    if (!refused && canDefer && (range.deferred || client.busy)) {
       const address = (high >>> 0) * 2 ** 32 + (low >>> 0);
       const value = size >= 4 ? valueLow >>> 0 : valueLow & (2 ** (8 * size) - 1);
       const generation = this.host.generation(vcpu);
-      this.host.defer({ slot: vcpu, generation, range, write, offset, address, size, value });
+      this.host.defer({ slot: vcpu, generation, range, write, offset, address, size, value, valueHigh });
       // Set last: completing it may have let the vCPU make its next request already.
       this.deferring = true;
       return 0;

@@ -136,7 +136,7 @@ export class RangeSet {
   }
 
   private directSizes(range: ClientRange, entry: number): number {
-    if (range.deferred || range.client.failure || this.traced.has(entry)) return 0;
+    if (range.deferred || range.client.defers || range.client.failure || this.traced.has(entry)) return 0;
     return range.adapter.direct;
   }
 

@@ -38,6 +38,7 @@ class Device1 extends Holding {
     read(): number;
     write(): void;
   };
+  @Pio({ base: 0x40, size: 4 }) readonly plain = { read: () => this.held.length, write: () => {} };
   constructor(
     readonly irq: IrqLine,
     readonly inbox: Inbox,
@@ -96,6 +97,30 @@ describe('a deferred access', () => {
       [1, 2, 3],
       ['a', 'b', 'c'],
     ]);
+  });
+
+  it('makes a second vCPU wait also for a region that does not wait itself', async () => {
+    const { held, a, b, c } = holding();
+    const first = a.readAsync('pio', 0x10, 1);
+    const plain = b.readAsync('pio', 0x40, 1);
+    const second = c.readAsync('pio', 0x11, 1);
+    await Promise.resolve();
+    expect(held).toHaveLength(1);
+    held[0]?.resolve(7);
+    expect(await first).toBe(7);
+    expect(await plain).toBe(1);
+    held[1]?.resolve(8);
+    expect(await second).toBe(8);
+    expect(a.read('pio', 0x40, 1)).toBe(2);
+  });
+
+  it('lets a second vCPU read such a region while what waits is concurrent', async () => {
+    const { held, a, b } = holding();
+    const first = a.readAsync('pio', 0x20, 1);
+    await Promise.resolve();
+    expect(b.read('pio', 0x40, 1)).toBe(1);
+    held[0]?.resolve(7);
+    expect(await first).toBe(7);
   });
 
   it('lets a second vCPU in where it is declared concurrent', async () => {

@@ -13,13 +13,17 @@ interface Waiting {
 
 /** What the deferred service needs of its machine. */
 export interface DeferredHost {
-  /** Writes the value (an int32; -1 fills every half) into the slot and gives it back. */
-  finish(request: DeferredRequest, value: number): void;
+  /** Writes the value, in two int32 halves, into the slot and gives it back. */
+  finish(request: DeferredRequest, value: number, high: number): void;
   /** Brackets work done for the guest outside of `serve`. */
   enter(): void;
   leave(): void;
   /** Deadlines are off under a debugger: a breakpoint is no hang. */
   readonly debugging: boolean;
+}
+
+function isExclusive({ request }: Waiting): boolean {
+  return !request.range.deferred?.concurrent;
 }
 
 /** Every deferred request of one machine. */
@@ -48,13 +52,25 @@ export class DeferredRequests {
   }
 
   begin(request: DeferredRequest): void {
-    const { client, deferred } = request.range;
-    const busy = (this.active.get(client)?.size ?? 0) > 0;
-    if (busy && !deferred?.concurrent) {
+    const { client } = request.range;
+    if (this.mustWait(request)) {
       this.queued.set(client, [...(this.queued.get(client) ?? []), request]);
-      return;
+    } else {
+      this.start(request);
     }
-    this.start(request);
+    this.noteBusy(client);
+  }
+
+  /** One access of a device at a time, in the order they came, but for those declared concurrent. */
+  private mustWait({ range: { client, deferred } }: DeferredRequest): boolean {
+    if (deferred?.concurrent) return false;
+    if (this.queued.has(client)) return true;
+    const active = [...(this.active.get(client) ?? [])];
+    return deferred ? active.length > 0 : active.some(isExclusive);
+  }
+
+  private noteBusy(client: IoreqClient): void {
+    client.busy = this.queued.has(client) || [...(this.active.get(client) ?? [])].some(isExclusive);
   }
 
   /** Resolves once nothing is in flight. */
@@ -70,13 +86,18 @@ export class DeferredRequests {
     const queued = given(this.queued);
     for (const [client] of queued) this.queued.delete(client);
     for (const [, set] of given(this.active)) for (const waiting of [...set]) this.settle(waiting, -1);
-    for (const [, list] of queued) for (const request of list) this.host.finish(request, -1);
+    for (const [, list] of queued) for (const request of list) this.host.finish(request, -1, -1);
+    for (const [client] of queued) this.noteBusy(client);
     this.wakeIdle();
   }
 
   private start(request: DeferredRequest): void {
     const { range, write, offset, size } = request;
-    const service = range.deferred as NonNullable<typeof range.deferred>;
+    const service = range.deferred;
+    if (!service) {
+      this.serveNow(request);
+      return;
+    }
     const waiting: Waiting = {
       request,
       timer: this.host.debugging
@@ -98,6 +119,26 @@ export class DeferredRequests {
         (value: unknown) => this.answered(waiting, value),
         (thrown: unknown) => this.failed(waiting, thrown),
       );
+  }
+
+  /** An access to a region that does not wait itself, after it has waited for its device. */
+  private serveNow(request: DeferredRequest): void {
+    const { range, write, offset, size, value, valueHigh } = request;
+    const dispatcher = this.dispatcher();
+    let low = -1;
+    let high = -1;
+    try {
+      if (write) range.adapter.write(offset, size, value | 0, valueHigh);
+      else {
+        low = range.adapter.read(offset, size);
+        high = range.adapter.high;
+      }
+    } catch (thrown) {
+      dispatcher.disable(range.client, dispatcher.failure(range, thrown, write, offset, size));
+    }
+    dispatcher.traceDeferred(request, write ? value : low);
+    this.host.finish(request, low, high);
+    this.startNext(range.client);
   }
 
   private answered(waiting: Waiting, value: unknown): void {
@@ -142,7 +183,7 @@ export class DeferredRequests {
     this.host.enter();
     try {
       this.dispatcher().traceDeferred(waiting.request, waiting.request.write ? waiting.request.value : value);
-      this.host.finish(waiting.request, value);
+      this.host.finish(waiting.request, value, value === -1 ? -1 : 0);
       this.startNext(client);
     } finally {
       this.host.leave();
@@ -155,9 +196,9 @@ export class DeferredRequests {
     const list = this.queued.get(client);
     const next = list?.shift();
     if (!list || list.length === 0 || client.failure) this.queued.delete(client);
-    if (!next) return;
-    if (!client.failure) this.start(next);
-    else for (const request of [next, ...(list ?? [])]) this.host.finish(request, -1);
+    if (next && !client.failure) this.start(next);
+    else if (next) for (const request of [next, ...(list ?? [])]) this.host.finish(request, -1, -1);
+    this.noteBusy(client);
   }
 
   private wakeIdle(): void {

@@ -56,7 +56,7 @@ export class IoPath {
       debugging: options.debugging,
       enter: () => this.enter(),
       leave: () => this.leave(),
-      finish: (request, value) => this.finishDeferred(request, value),
+      finish: (request, value, high) => this.finishDeferred(request, value, high),
     });
     this.dispatcher = new Dispatcher(UNCONNECTED, this.fallback, {
       complete: (slot, generation) => this.source?.complete(slot, generation),
@@ -125,7 +125,7 @@ export class IoPath {
     for (const run of work) run();
   }
 
-  private finishDeferred(request: DeferredRequest, value: number): void {
+  private finishDeferred(request: DeferredRequest, value: number, high: number): void {
     const { source } = this;
     // A slot whose generation moved on belongs to another access: touching it would corrupt that one.
     if (!source || source.generation(request.slot) !== request.generation) {
@@ -135,7 +135,7 @@ export class IoPath {
     if (!request.write) {
       const at = request.slot * SLOT_WORDS;
       source.page.i32[at + WORD.valueLow] = value;
-      if (request.range.space === 'mmio') source.page.i32[at + WORD.valueHigh] = value === -1 ? -1 : 0;
+      if (request.range.space === 'mmio') source.page.i32[at + WORD.valueHigh] = high;
     }
     source.complete(request.slot, request.generation);
   }

@@ -48,6 +48,7 @@ function rangeOf(
   if (!handler)
     return problem(`${name || plan.metadata.className} is neither registers nor a handler with read and write`);
   const { options } = region;
+  client.defers ||= options.defer === true;
   const base = place?.base ?? options.base;
   if (base === undefined) return problem('has no address', `give at: ${region.space}(0x...)`);
   const served = isServed(target) ? target : undefined;
