@@ -191,6 +191,7 @@ export class Uart16550 {
   private readByte(): number {
     const { rx, rxErrors } = this.state;
     const byte = this.nextByte();
+    this.state.timedOut = false;
     rx.shift();
     if (rx.length > 0) this.reveal(rxErrors.shift() ?? 0);
     this.refill();
@@ -200,8 +201,10 @@ export class Uart16550 {
 
   /** The character timeout of FIFO mode (8.11): counts from the last character received or read. */
   private restartTimeout(): void {
-    const { rx, timeout } = this.state;
+    const { rx, timeout, timedOut } = this.state;
     timeout.cancel();
+    // Once it interrupts, another character does not take it back: only a read does, or an emptied receiver.
+    if (timedOut) return;
     // Never without FIFOs: the trigger level is 1 then.
     const waiting = rx.length > 0 && rx.length < this.triggerLevel;
     this.state.timedOut = waiting && this.options.timeout === 'immediate';
@@ -283,6 +286,7 @@ export class Uart16550 {
   private clearReceiver(): void {
     this.state.rx.clear();
     this.state.rxErrors.clear();
+    this.state.timedOut = false;
     this.regs.lsr.value &= ~CHARACTER_ERRORS;
   }
 

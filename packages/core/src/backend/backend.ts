@@ -59,9 +59,9 @@ export interface ScriptCpu {
   writeAsync(space: Space, address: number, size: number, value: number): Promise<void>;
   /** Level of an interrupt line as the interrupt controller sees it. */
   line(gsi: number): boolean;
-  /** Sleeps until a line is high (at once if one is) or an MSI arrives. */
+  /** Sleeps until a line is high or an MSI arrives; at once if one is, or rose since the last time. */
   halt(): Promise<void>;
-  /** Resolves after `ms` milliseconds of machine time. */
+  /** Resolves after `ms` milliseconds of the host's time, and not while the machine is paused. */
   sleep(ms: number): Promise<void>;
   /** MSIs received since the last call, oldest first. */
   takeMsis(): { readonly address: number; readonly data: number }[];

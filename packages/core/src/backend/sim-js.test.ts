@@ -115,6 +115,19 @@ describe('a halted vCPU', () => {
     expect(cpu.takeMsis()).toEqual([]);
   });
 
+  it('does not miss an edge that came before it halted, and takes it once', async () => {
+    const { cpu } = machine();
+    cpu.write('pio', 0x10, 1, 1);
+    cpu.write('pio', 0x10, 1, 0);
+    await cpu.halt();
+    let woken = false;
+    void cpu.halt().then(() => {
+      woken = true;
+    });
+    await settle();
+    expect(woken).toBe(false);
+  });
+
   it('wakes everybody who halted', async () => {
     const { cpu, vm } = machine();
     const both = Promise.all([cpu.halt(), cpu.halt()]);

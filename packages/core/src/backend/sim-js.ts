@@ -143,6 +143,8 @@ export class SimJs implements Backend, IoreqSource {
 
   /** Resolves when a slot's deferred request completes. */
   completed(slot: number): Promise<void> {
+    // Its handler may have closed the machine.
+    if (this.stop.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       this.waiting[slot] = resolve;
     });
@@ -246,6 +248,8 @@ export class SimCpu implements ScriptCpu {
   done = false;
   private readonly msis: { readonly address: number; readonly data: number }[] = [];
   private halted: (() => void)[] = [];
+  /** A line rose since the last halt ended: an edge is not lost because nobody was asleep for it. */
+  private latched = false;
 
   constructor(
     private readonly sim: SimJs,
@@ -285,11 +289,12 @@ export class SimCpu implements ScriptCpu {
 
   async halt(): Promise<void> {
     const high = () => [...this.sim.lines.values()].some((level) => level) || this.msis.length > 0;
-    if (!high() && !this.signal.aborted) {
+    if (!high() && !this.latched && !this.signal.aborted) {
       await new Promise<void>((resolve) => {
         this.halted.push(resolve);
       });
     }
+    this.latched = false;
     await this.sim.whenRunning();
   }
 
@@ -314,7 +319,10 @@ export class SimCpu implements ScriptCpu {
 
   interrupt(): void {
     const halted = this.halted;
-    if (halted.length === 0) return;
+    if (halted.length === 0) {
+      this.latched = true;
+      return;
+    }
     this.halted = [];
     for (const wake of halted) wake();
   }
@@ -325,6 +333,7 @@ export class SimCpu implements ScriptCpu {
   }
 
   reset(): void {
+    this.latched = false;
     this.msis.length = 0;
   }
 

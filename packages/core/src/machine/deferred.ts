@@ -106,19 +106,20 @@ export class DeferredRequests {
     };
     const set = this.active.get(range.client) ?? new Set<Waiting>();
     this.active.set(range.client, set.add(waiting));
-    let result: unknown;
     try {
-      result = write ? service.handler.write(offset, size, request.value) : service.handler.read(offset, size);
+      const result: unknown = write
+        ? service.handler.write(offset, size, request.value)
+        : service.handler.read(offset, size);
+      if (!(result instanceof Promise)) this.answered(waiting, result);
+      else
+        result.then(
+          (value: unknown) => this.answered(waiting, value),
+          (thrown: unknown) => this.failed(waiting, thrown),
+        );
     } catch (thrown) {
+      // Also of a `then` of its own.
       this.failed(waiting, thrown);
-      return;
     }
-    if (!(result instanceof Promise)) this.answered(waiting, result);
-    else
-      result.then(
-        (value: unknown) => this.answered(waiting, value),
-        (thrown: unknown) => this.failed(waiting, thrown),
-      );
   }
 
   /** An access to a region that does not wait itself, after it has waited for its device. */

@@ -30,6 +30,11 @@ class Pump {
     this.machines.delete(machine);
   }
 
+  /** Serves what a machine has asked for until now. */
+  serveNow(machine: Pumped): void {
+    if (this.machines.has(machine)) this.serve(machine);
+  }
+
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;

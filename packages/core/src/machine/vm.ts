@@ -76,7 +76,9 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     const vm = this;
     const control = new (class extends MachineControl {
       exit(code: number): void {
-        vm.io.soon(() => vm.finish({ reason: 'exit', code: code & 0xff }));
+        // Now: what is no number costs the device, not the machine.
+        const exit: VmExit = { reason: 'exit', code: code & 0xff };
+        vm.io.soon(() => vm.finish(exit));
       }
       powerOff(): void {
         vm.io.soon(() => vm.finish({ reason: 'power-off' }));
@@ -175,6 +177,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** Connects an opened backend and starts the machine. */
   run(backend: Backend): void {
+    this.must('created');
     this.openBackend = backend;
     this.memoryPort.target = backend.memory;
     this.machineClock = this.services.clock ?? (backend.clock ? undefined : new HostClock());
@@ -193,8 +196,9 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.composition.lines.connect((line, level) => backend.setIrqLine(line, level));
     for (const error of this.composition.broken.values()) this.deviceFailed(error);
     this.io.uninterrupted(() => {
-      for (const device of this.composition.devices.values()) device.reset('power');
-      this.go();
+      // A listener may have closed the machine, at any of these.
+      for (const device of this.composition.devices.values()) if (!this.ended) device.reset('power');
+      if (!this.ended) this.go();
     });
   }
 
@@ -335,7 +339,11 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       this.current = 'running';
       this.lively = true;
       this.machineClock?.start();
-      for (const device of this.composition.devices.values()) device.resume();
+      for (const device of this.composition.devices.values()) {
+        device.resume();
+        // A listener that was told of its failure may have paused or closed the machine.
+        if (this.current !== 'running') return;
+      }
       this.backend.run();
       this.io.queue.resume();
       if (this.pumped) pump.add(this.pumped);
@@ -349,6 +357,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.setState('paused');
     this.io.queue.pause();
     await this.backend.pause();
+    // What a CPU asked for before it stopped belongs to the time before.
+    if (this.pumped) pump.serveNow(this.pumped);
     // It may have ended meanwhile.
     this.must('paused');
     this.quiet();

@@ -210,13 +210,19 @@ Napi::Value Binding::Close(const Napi::CallbackInfo&) {
   if (closing_) return env_.Undefined();
   CloseSession();
   // On the thread that owns them, and before the memory goes: views read as length 0 from here on.
+  bool moved = false;
   for (auto& reference : buffers_) {
     Napi::ArrayBuffer buffer = reference.Value();
-    if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
+    if (buffer.IsDetached()) {
+      moved = true;
+    } else {
+      buffer.Detach();
+    }
   }
   buffers_.clear();
   on_events_.Reset();
-  session_->ReleaseMemory();
+  // `ArrayBuffer.prototype.transfer` made another one, which we cannot detach: the memory goes with that.
+  if (!moved) session_->ReleaseMemory();
   return env_.Undefined();
 }
 

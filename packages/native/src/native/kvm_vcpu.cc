@@ -209,12 +209,10 @@ void KvmVcpu::ServeMmio() {
 std::uint64_t KvmVcpu::Transact(const Access& access) {
   // Between two parts of one access a pause takes effect as well; after a reset or a stop was ordered, the rest of
   // the access goes nowhere.
-  if (!gate_.going() && gate_.Wait(false) != Order::kRun) return ~std::uint64_t{0};
+  if (gate_.Wait(false) != Order::kRun) return ~std::uint64_t{0};
   channel_.Post(index_, access);
   gate_.EnterDevice();
-  const std::uint64_t value = channel_.Await(index_);
-  gate_.LeaveDevice();
-  return Mask(value, access.size);
+  return Mask(channel_.Await(index_), access.size);
 }
 
 void KvmVcpu::FinishInstruction() {

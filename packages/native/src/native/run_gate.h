@@ -32,9 +32,6 @@ class RunGate {
 
   // --- the vCPU thread --------------------------------------------------------------------------
 
-  /** Without a lock: may the guest go on? */
-  bool going() const { return order_.load() == Order::kRun; }
-
   /**
    * Waits while the order is kPause (and, if `ended`, while it is kRun).
    * @returns the order that ended the wait
@@ -50,9 +47,10 @@ class RunGate {
       resting_();
       changed_.wait(lock, [&] { return !idle(); });
     }
-    // Also where there was nothing to wait for: a thread starts as parked.
-    phase_.store(Phase::kGuest);
-    return order_.load();
+    // The only way into the guest, and under the lock: who found the vCPU resting finds it so until the next kRun.
+    const Order order = order_.load();
+    if (order == Order::kRun) phase_.store(Phase::kGuest);
+    return order;
   }
 
   /** The vCPU reports its reset: back to kPause, unless something else was ordered meanwhile. */
@@ -63,14 +61,14 @@ class RunGate {
   }
 
   /**
-   * The vCPU waits for a device from here to `LeaveDevice`, with its request published. Sequentially consistent
-   * against Give + resting(): either the controller sees kDevice, or we see its order and report here.
+   * The vCPU waits for a device from here on, with its request published, and does nothing else until its next `Wait`.
+   * Sequentially consistent against Give + resting(): either the controller sees kDevice, or we see its order and
+   * report here.
    */
   void EnterDevice() {
     phase_.store(Phase::kDevice);
-    if (!going()) resting_();
+    if (order_.load() != Order::kRun) resting_();
   }
-  void LeaveDevice() { phase_.store(Phase::kGuest); }
 
  private:
   enum class Phase { kParked, kGuest, kDevice };
