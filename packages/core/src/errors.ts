@@ -138,6 +138,15 @@ export function textOf(value: unknown): string {
   }
 }
 
+/** `value instanceof type` for what nobody has checked: a proxy may throw instead of answering. */
+export function isA<T>(value: unknown, type: abstract new (...given: never[]) => T): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
+  }
+}
+
 /** `0x3f8`, the way addresses are printed everywhere. */
 export function hex(value: number): string {
   return `0x${value.toString(16)}`;

@@ -1,3 +1,4 @@
+import { url as inspectorUrl } from 'node:inspector';
 import {
   type BackendChoice,
   isHostResource,
@@ -76,6 +77,8 @@ async function runMachine(machine: Machine, options: Options, guard: ProcessGuar
     log: (record) => printLog(record, options.quiet),
     sampleEvery: options.profile ? 1 : SAMPLE_EVERY,
     signal: guard.signal,
+    // A breakpoint is no hang: deadlines of deferred accesses are off.
+    debugging: inspectorUrl() !== undefined,
     onBackend: (choice) => {
       backend = choice.provider.name;
       if (options.quiet) return;

@@ -3,7 +3,7 @@ import type { MmioMap } from '../bus/mmio-map.js';
 import type { PioTable } from '../bus/pio-table.js';
 import { BadValue, fitsAccess } from '../bus/width-adapter.js';
 import { isStrayPromise } from '../device/stray.js';
-import { messageOf, TraplineError } from '../errors.js';
+import { isA, messageOf, TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from './client.js';
 import type { DefaultClient } from './default-client.js';
 import { DIRECTION, REQUEST, SLOT_WORDS, WORD } from './layout.js';
@@ -280,13 +280,13 @@ export class Dispatcher {
   failure(range: ClientRange, thrown: unknown, write: boolean, offset: number, size: number): TraplineError {
     const where = `${write ? 'write' : 'read'} of ${size} at offset 0x${offset.toString(16)}${range.region ? ` of ${range.region}` : ''}`;
     const who = range.client.name;
-    if (thrown instanceof BadValue) {
+    if (isA(thrown, BadValue)) {
       return new TraplineError('TL_DEVICE_VALUE', `${where}: ${thrown.message}`, {
         who,
         details: { offset, size, value: thrown.value },
       });
     }
-    const fix = thrown instanceof TraplineError && thrown.code === 'TL_DEVICE_VALUE' ? thrown.fix : undefined;
+    const fix = isA(thrown, TraplineError) && thrown.code === 'TL_DEVICE_VALUE' ? thrown.fix : undefined;
     const code = fix === undefined ? 'TL_DEVICE_HANDLER' : 'TL_DEVICE_VALUE';
     const verb = fix === undefined ? 'threw ' : '';
     return new TraplineError(code, `${where}: ${verb}${messageOf(thrown)}`, {

@@ -1,7 +1,7 @@
 import type { Backend, BackendHost, ExitReason } from '../backend/backend.js';
 import type { Clock, GuestMemory, Random } from '../device/tokens.js';
 import { MachineControl } from '../device/tokens.js';
-import { CompositionError, hex, messageOf, TraplineError } from '../errors.js';
+import { CompositionError, hex, isA, messageOf, TraplineError } from '../errors.js';
 import { SafeEmitter } from '../events.js';
 import type { DefaultCounters, UnclaimedAccess } from '../ioreq/default-client.js';
 import type { TraceFilter, TraceSink } from '../ioreq/trace.js';
@@ -492,6 +492,6 @@ async function attempt(run: () => unknown): Promise<void> {
 }
 
 function backendError(thrown: unknown): TraplineError {
-  if (thrown instanceof TraplineError) return thrown;
+  if (isA(thrown, TraplineError)) return thrown;
   return new TraplineError('TL_BACKEND_FAILED', messageOf(thrown), { cause: thrown });
 }

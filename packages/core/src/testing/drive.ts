@@ -7,8 +7,8 @@ import type { UseConfig } from '../machine/define.js';
 import type { ResetKind } from '../machine/device-instance.js';
 import type { Vm } from '../machine/vm.js';
 import type { Snapshot } from '../machine/vm-types.js';
-import { Bench, type BenchMachine } from './bench.js';
 import type { DrivenClock } from './driven-clock.js';
+import { type DrivenMachine, MachineMaker } from './driven-machine.js';
 import { guestRegisters } from './guest-registers.js';
 import type { GuestAsyncRegion, GuestOf, GuestRegion } from './guest-view.js';
 import { blockOf } from './promises.js';
@@ -58,11 +58,11 @@ export interface Driven<C extends DeviceClass> {
  * @throws CompositionError if the device or its options are not usable, the device's own error if it fails at power-on
  */
 export function drive<C extends DeviceClass>(device: C, config?: UseConfig<C>): Driven<C> {
-  return driven<C>(new Bench(device, config ?? {}).make());
+  return driven<C>(new MachineMaker(device, config ?? {}).make());
 }
 
 /** The test's side of a machine. */
-export function driven<C extends DeviceClass>(machine: BenchMachine): Driven<C> {
+export function driven<C extends DeviceClass>(machine: DrivenMachine): Driven<C> {
   const { inside } = machine;
   const lines = Object.fromEntries([...inside.lines].map(([name, line]) => [name || 'irq', line]));
   return {
@@ -100,7 +100,7 @@ export function driven<C extends DeviceClass>(machine: BenchMachine): Driven<C> 
   };
 }
 
-function guestOf(machine: BenchMachine): Record<string, unknown> {
+function guestOf(machine: DrivenMachine): Record<string, unknown> {
   const guest: Record<string, unknown> = {};
   const { inside } = machine;
   for (const range of inside.ranges) {
@@ -114,7 +114,7 @@ function guestOf(machine: BenchMachine): Record<string, unknown> {
   return guest;
 }
 
-function region(machine: BenchMachine, range: ClientRange, width: number): GuestRegion {
+function region(machine: DrivenMachine, range: ClientRange, width: number): GuestRegion {
   return {
     read(offset, size = width) {
       const value = machine.read(range, offset, size);
@@ -129,7 +129,7 @@ function region(machine: BenchMachine, range: ClientRange, width: number): Guest
   };
 }
 
-function asyncRegion(machine: BenchMachine, range: ClientRange): GuestAsyncRegion {
+function asyncRegion(machine: DrivenMachine, range: ClientRange): GuestAsyncRegion {
   return {
     async read(offset, size = 1) {
       const value = await machine.readAsync(range, offset, size);

@@ -4,7 +4,7 @@ import { type Layout, type LayoutRow, maskOf } from '../../device/layout.js';
 import type { RegisterBlock, RowHooks } from '../../device/register-block.js';
 import { isServed } from '../../device/service.js';
 import type { ClientRange } from '../../ioreq/client.js';
-import type { BenchMachine } from '../bench.js';
+import type { DrivenMachine } from '../driven-machine.js';
 import { busOffset } from '../guest-registers.js';
 import { blockOf, hooksOf } from '../promises.js';
 
@@ -79,7 +79,7 @@ export interface DeviceMap {
   readonly hasResources: boolean;
 }
 
-export function mapDevice(machine: BenchMachine, layouts: Readonly<Record<string, Layout>>): DeviceMap {
+export function mapDevice(machine: DrivenMachine, layouts: Readonly<Record<string, Layout>>): DeviceMap {
   const { inside } = machine;
   const regions: MapRegion[] = [];
   const registers: MapRegister[] = [];

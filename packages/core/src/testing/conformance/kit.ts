@@ -1,6 +1,6 @@
 import type { DeviceClass } from '../../device/metadata.js';
 import type { UseConfig } from '../../machine/define.js';
-import { Bench } from '../bench.js';
+import { MachineMaker } from '../driven-machine.js';
 import { type DeviceMap, mapDevice } from './device-map.js';
 import type { ConformanceSettings } from './settings.js';
 import { Subject } from './subject.js';
@@ -11,7 +11,7 @@ export type OptionsOrMaker<C extends DeviceClass> = UseConfig<C> | (() => UseCon
 /** Everything a property needs: new instances of one device, and what is known of it. */
 export class Kit {
   readonly map: DeviceMap;
-  private readonly bench: Bench | undefined;
+  private readonly maker: MachineMaker | undefined;
 
   /** @throws what `drive()` throws */
   constructor(
@@ -19,7 +19,7 @@ export class Kit {
     readonly options: object | (() => object),
     readonly settings: ConformanceSettings,
   ) {
-    this.bench = typeof options === 'function' ? undefined : new Bench(device, options);
+    this.maker = typeof options === 'function' ? undefined : new MachineMaker(device, options);
     const first = this.fresh();
     this.map = mapDevice(first.machine, settings.layouts ?? {});
     this.done(first);
@@ -27,8 +27,8 @@ export class Kit {
 
   /** A device just powered on. */
   fresh(): Subject {
-    const bench = this.bench ?? new Bench(this.device, (this.options as () => object)());
-    return new Subject(bench.make(), this.settings);
+    const maker = this.maker ?? new MachineMaker(this.device, (this.options as () => object)());
+    return new Subject(maker.make(), this.settings);
   }
 
   /** Gives back what a subject holds of the host. */

@@ -5,8 +5,8 @@ import type { RegisterBlock } from '../../device/register-block.js';
 import { messageOf } from '../../errors.js';
 import type { ClientRange } from '../../ioreq/client.js';
 import type { Snapshot } from '../../machine/vm-types.js';
-import type { BenchMachine } from '../bench.js';
 import { driven } from '../drive.js';
+import type { DrivenMachine } from '../driven-machine.js';
 import { busOffset } from '../guest-registers.js';
 import { blockOf } from '../promises.js';
 import type { MapRegister } from './device-map.js';
@@ -22,7 +22,7 @@ export class Subject {
   failure: string | undefined;
 
   constructor(
-    readonly machine: BenchMachine,
+    readonly machine: DrivenMachine,
     private readonly settings: ConformanceSettings,
   ) {
     settings.arrange?.(driven<DeviceClass>(machine));

@@ -4,7 +4,7 @@ import { type MemoryRegion, RegionMemory } from '../machine/memory.js';
  * Guest memory of a device under test: made when it is first touched, since most devices never do,
  * and it knows which part of it may have been written.
  */
-export class BenchMemory extends RegionMemory {
+export class DrivenMemory extends RegionMemory {
   /** Everything outside of `[dirtyFrom, dirtyTo)` is still zero. */
   dirtyFrom = Number.POSITIVE_INFINITY;
   dirtyTo = 0;
@@ -19,7 +19,7 @@ export class BenchMemory extends RegionMemory {
   }
 
   /** First address at which two memories differ, or undefined. */
-  difference(other: BenchMemory): number | undefined {
+  difference(other: DrivenMemory): number | undefined {
     const from = Math.min(this.dirtyFrom, other.dirtyFrom);
     const to = Math.max(this.dirtyTo, other.dirtyTo);
     if (to <= from) return undefined;
@@ -29,7 +29,7 @@ export class BenchMemory extends RegionMemory {
     return undefined;
   }
 
-  copyFrom(other: BenchMemory): void {
+  copyFrom(other: DrivenMemory): void {
     const from = Math.min(this.dirtyFrom, other.dirtyFrom);
     const to = Math.max(this.dirtyTo, other.dirtyTo);
     if (to <= from) return;

@@ -17,8 +17,8 @@ import { SeededRandom } from '../machine/random.js';
 import { saveMemory } from '../machine/snapshot.js';
 import { Vm } from '../machine/vm.js';
 import type { Snapshot } from '../machine/vm-types.js';
-import { BenchMemory } from './bench-memory.js';
 import { DrivenClock } from './driven-clock.js';
+import { DrivenMemory } from './driven-memory.js';
 import { refusePromises } from './promises.js';
 
 /** The instance id of a device under test. */
@@ -28,7 +28,7 @@ const MEMORY = 2 ** 20;
 type Opened = ReadonlyMap<HostResource<unknown>, unknown>;
 
 /** Plans a device's machine once and makes any number of it. */
-export class Bench {
+export class MachineMaker {
   private readonly machine: Machine;
   private readonly plan: MachinePlan;
 
@@ -46,20 +46,20 @@ export class Bench {
   }
 
   /** A machine, powered on. */
-  make(): BenchMachine {
-    return new BenchMachine(this.machine, this.plan, openNow(this.plan));
+  make(): DrivenMachine {
+    return new DrivenMachine(this.machine, this.plan, openNow(this.plan));
   }
 }
 
 /** One device in a machine of its own. */
-export class BenchMachine {
+export class DrivenMachine {
   failure: TraplineError | undefined;
   readonly log: LogRecord[] = [];
   readonly clock: DrivenClock;
-  readonly random = new BenchRandom();
+  readonly random = new DrivenRandom();
   readonly vm: Vm;
   readonly inside: DeviceInstance;
-  private readonly sim = new BenchBackend();
+  private readonly sim = new DrivenBackend();
   private told = false;
 
   constructor(
@@ -88,12 +88,12 @@ export class BenchMachine {
    * Another one like it, at power-on, on the same host resources: what a restored machine is. This
    * one takes nothing from the host any more.
    */
-  another(): BenchMachine {
+  another(): DrivenMachine {
     this.inside.pause();
-    return new BenchMachine(this.machine, this.plan, this.opened);
+    return new DrivenMachine(this.machine, this.plan, this.opened);
   }
 
-  get memory(): BenchMemory {
+  get memory(): DrivenMemory {
     return this.sim.memory;
   }
 
@@ -160,8 +160,8 @@ export class BenchMachine {
 }
 
 /** The scripted backend, with memory that costs nothing until it is used. */
-class BenchBackend extends SimJs {
-  override readonly memory: BenchMemory = new BenchMemory(MEMORY);
+class DrivenBackend extends SimJs {
+  override readonly memory: DrivenMemory = new DrivenMemory(MEMORY);
 
   constructor() {
     super({ cpus: 1, memory: 0, guest: undefined } as unknown as BackendConfig);
@@ -169,7 +169,7 @@ class BenchBackend extends SimJs {
 }
 
 /** Counts what was drawn, so that another machine can be brought to the same place. */
-class BenchRandom extends SeededRandom {
+class DrivenRandom extends SeededRandom {
   private drawn = 0;
 
   constructor() {
@@ -180,7 +180,7 @@ class BenchRandom extends SeededRandom {
     return super.u32();
   }
   /** Draws as much as `other` has. */
-  catchUp(other: BenchRandom): void {
+  catchUp(other: DrivenRandom): void {
     while (this.drawn < other.drawn) this.u32();
   }
 }
