@@ -1,5 +1,5 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { ROOT } from './paths.mjs';
 
 /**
@@ -17,6 +17,7 @@ const CONDITIONS = {
   'no-env': (name) => !process.env[name],
   'not-x64': () => process.arch !== 'x64',
   'not-root': () => process.getuid?.() !== 0,
+  'private-folder': () => ancestors(ROOT).some((folder) => (statSync(folder).mode & 0o001) === 0),
   // For what no machine of ours has, such as another architecture.
   always: () => true,
 };
@@ -33,6 +34,16 @@ export function holds(when) {
       throw new Error(`unknown condition "${term}"; known: ${Object.keys(CONDITIONS).join(', ')}`);
     return test(rest.join(':'));
   });
+}
+
+/**
+ * A folder and all above it.
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function ancestors(folder) {
+  const parent = dirname(folder);
+  return parent === folder ? [folder] : [folder, ...ancestors(parent)];
 }
 
 /** The platform as the product sees it. */
