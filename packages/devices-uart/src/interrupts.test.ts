@@ -254,6 +254,19 @@ describe('the character timeout', () => {
     expect(cause(one)).toBe(CAUSE.timeout);
   });
 
+  it('is taken back by a read or an emptied receiver, not by another character', () => {
+    const one = below();
+    one.clock.advance(5 * CHARACTER);
+    one.device.inject(0x42);
+    expect(cause(one)).toBe(CAUSE.timeout);
+    expect(one.irq.level).toBe(true);
+    one.regs.rbr.read();
+    expect(one.irq.level).toBe(false);
+    one.clock.advance(5 * CHARACTER);
+    one.regs.fcr.write(0xc3);
+    expect(one.irq.level).toBe(false);
+  });
+
   it('is not reported at the trigger level, which is', () => {
     const one = below();
     for (let i = 1; i < 14; i++) one.device.inject(i);

@@ -336,6 +336,23 @@ describe.skipIf(!available)('kvm: reset', () => {
     await vm.seen(2);
   });
 
+  it('can be asked for again as soon as it is done', async () => {
+    const vm = await machine(SPIN);
+    for (let n = 0; n < 300; n++) await vm.backend.reset();
+  });
+
+  it('can be asked for while the vCPU takes the answer it was paused with', async () => {
+    const vm = await machine([0xe4, 0x10, 0xeb, 0xfc], () => undefined);
+    for (let n = 1; n <= 300; n++) {
+      vm.backend.run();
+      await vm.seen(n);
+      await vm.backend.pause();
+      const [request] = vm.accesses.slice(-1);
+      expect(request && vm.answer(request, 0)).toBe(true);
+      await vm.backend.reset();
+    }
+  });
+
   it('is refused while the vCPU runs', async () => {
     const vm = await machine(SPIN);
     vm.backend.run();

@@ -112,7 +112,8 @@ async function loadImage(guest: FlatGuest, memory: number): Promise<Uint8Array> 
   if (!Number.isInteger(address) || address < 0 || address >= REAL_MODE_END) {
     throw beyond(`the guest's entry ${hex(address)} is not below ${hex(REAL_MODE_END)}`);
   }
-  const image = await guest.image();
+  const image: unknown = await guest.image();
+  if (!(image instanceof Uint8Array)) throw beyond(`the guest's image is no Uint8Array`);
   if (address + image.length > Math.min(memory, 3 * 2 ** 30)) {
     throw beyond(`the guest has ${image.length} bytes at ${hex(address)}, and RAM ends at ${hex(memory)}`);
   }
@@ -241,6 +242,10 @@ class KvmBackend implements Backend {
     return this.pausing.promise;
   }
 
+  letExit(): void {
+    this.session.letExit();
+  }
+
   reset(): Promise<void> {
     if (this.closed) return Promise.reject(new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME }));
     if (this.resetting) return this.resetting.promise;
@@ -288,8 +293,6 @@ class KvmBackend implements Backend {
       this.host?.resetRequested();
       return;
     }
-    // Nothing of the guest can happen any more, so it is no reason to keep the process alive.
-    this.session.letExit();
     if (stop.reason !== 'failed') {
       this.host?.stopped(stop.reason);
       return;

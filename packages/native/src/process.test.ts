@@ -42,6 +42,10 @@ describe.skipIf(!available)('kvm: a process or a thread ends', () => {
     expect(run('forget')).toEqual({ ...clean, stdout: '0 left' });
   });
 
+  it('and memory that was transferred outlives its machine', () => {
+    expect(run('transfer')).toEqual({ ...clean, stdout: 'survived' });
+  });
+
   it('by process.exit in a worker, also right after close', () => {
     expect(run('leave')).toEqual({ ...clean, stdout: 'left' });
   });

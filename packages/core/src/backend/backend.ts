@@ -160,6 +160,8 @@ export interface Backend {
   run(): void;
   /** Resolves when no vCPU executes; requests in flight may still be pending. */
   pause(): Promise<void>;
+  /** The machine has ended and is at rest for good: it need not keep the process alive until it is closed. */
+  letExit?(): void;
   /** Puts the vCPUs back to their first instruction; only while paused. */
   reset(): Promise<void>;
   /** Idempotent; every slot is FREE or COMPLETE and every host resource released when it resolves. */

@@ -185,6 +185,12 @@ describe('a closed machine', () => {
     expect(vm.devices.dev.reads).toBe(0);
   });
 
+  it('ends a script whose own access closed it', async () => {
+    const { cpu, vm } = machine();
+    vm.devices.dev.ports.write = () => void vm.close();
+    await expect(cpu.writeAsync('pio', 0x10, 1, 0)).rejects.toThrow(closed);
+  });
+
   it('ends a script that loops for ever, and tells nobody', async () => {
     let rounds = 0;
     const { vm } = run(async (cpu) => {

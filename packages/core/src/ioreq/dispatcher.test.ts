@@ -10,6 +10,15 @@ const write = (address: number, valueLow: number, size = 4) =>
 const inb = (address: number, size = 1) => ({ type: 'pio', direction: 'read', address, size }) as const;
 const pio = { space: 'pio' } as const;
 
+const unaskable = new Proxy(
+  {},
+  {
+    getPrototypeOf() {
+      throw new Error('no');
+    },
+  },
+);
+
 /** What plugins do. */
 const mischief: Record<string, () => unknown> = {
   'throws an error': () => {
@@ -34,6 +43,16 @@ const mischief: Record<string, () => unknown> = {
   'throws an error whose message is no text': () => {
     throw Object.assign(new Error(), { message: Symbol('text') });
   },
+  'throws what cannot even be asked what it is': () => {
+    throw unaskable;
+  },
+  'returns what cannot even be asked what it is': () => unaskable,
+  'returns a promise whose catch throws': () =>
+    Object.assign(Promise.resolve(5), {
+      catch() {
+        throw new Error('no');
+      },
+    }),
   'returns NaN': () => Number.NaN,
   'returns undefined': () => undefined,
   'returns null': () => null,

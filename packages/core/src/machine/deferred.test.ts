@@ -180,6 +180,20 @@ describe('a deferred access', () => {
     expect(inb(0x10)).toBe(0xff);
   });
 
+  it('reads all ones and fails when its promise cannot be waited for', async () => {
+    const { a, device, failures, outb } = holding();
+    device.odd.read = () =>
+      Object.assign(Promise.resolve(1), {
+        // biome-ignore lint/suspicious/noThenProperty: it is what this is about
+        then() {
+          throw new Error('no');
+        },
+      }) as unknown as number;
+    expect(await a.readAsync('pio', 0x30, 1)).toBe(0xff);
+    expect(failures).toMatchObject([{ code: 'TL_DEVICE_HANDLER', who: 'dev' }]);
+    outb(0x40, 0);
+  });
+
   it('has a deadline; what settles later is dropped and counted', async () => {
     const { vm, a, held, failures } = holding();
     const answer = a.readAsync('pio', 0x10, 1);

@@ -68,6 +68,14 @@ describe('the pump', () => {
     await Promise.all([one.vm.close(), two.vm.close()]);
   });
 
+  it('serves what was asked for before a pause, and nothing after it', async () => {
+    const { vm, sim, publish } = await polled();
+    publish(0);
+    await vm.pause();
+    expect(sim.page.state(0)).toBe(STATE.COMPLETE);
+    await vm.close();
+  });
+
   it('serves nobody once the machine is closed', async () => {
     const { vm, sim, publish } = await polled();
     await vm.close();

@@ -105,6 +105,18 @@ describe('starting a machine', () => {
     expect(done).toEqual(['open a', 'close a']);
   });
 
+  it('closes the backend of a machine that was closed before it ran', async () => {
+    let closed = 0;
+    const { provider } = spiedSim((sim) => {
+      sim.close = async () => {
+        closed++;
+      };
+    });
+    const onComposed = (vm: { close(): Promise<void> }) => void vm.close();
+    await expect(start(machineOf({}), { backend: provider, onComposed })).rejects.toThrow('not created');
+    expect(closed).toBe(1);
+  });
+
   it('closes the backend when a listener throws before the machine runs', async () => {
     let closed = 0;
     const { provider } = spiedSim((sim) => {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { boot, settle } from '../../test/machine.js';
 import { timer, u8 } from '../device/cells.js';
 import { Device, Pio } from '../device/decorators.js';
 import { state } from '../device/state.js';
-import { Clock, Decoder, GuestMemory, IrqLine, MachineControl } from '../device/tokens.js';
+import { Clock, Decoder, GuestMemory, IrqLine, MachineControl, Options } from '../device/tokens.js';
 import { use } from './define.js';
 import type { ResetKind } from './device-instance.js';
 import type { Vm } from './vm.js';
@@ -38,6 +39,24 @@ class Control {
   onResume() {
     this.calls.push('resume');
     this.onResumed();
+  }
+}
+
+const SulkyOptions = z.object({ step: z.string() });
+/** Throws in the hook it is told. */
+@Device({ type: 'sulky', summary: '', options: SulkyOptions })
+@Pio({ base: 0x40, size: 1 })
+class Sulky {
+  constructor(private readonly options: Options<z.output<typeof SulkyOptions>>) {}
+  read() {
+    return 0;
+  }
+  write() {}
+  onReset() {
+    if (this.options.step === 'reset') throw new Error('no');
+  }
+  onResume() {
+    if (this.options.step === 'resume') throw new Error('no');
   }
 }
 
@@ -98,6 +117,21 @@ describe('the life of a machine', () => {
       await expect(call).rejects.toMatchObject({ code: 'TL_VM_CLOSED' });
     }
     expect(() => vm.resume()).toThrow(expect.objectContaining({ code: 'TL_VM_CLOSED' }));
+  });
+
+  it('stays paused by who is told that a device failed to wake', async () => {
+    const runs: string[] = [];
+    const { vm } = boot(
+      { dev: use(Sulky, { step: 'resume' }), other: use(Control) },
+      {
+        before: (composed) => void composed.on('device:failed', () => void composed.pause()),
+        wrap: (made) => Object.assign(made, { run: () => runs.push('run') }),
+      },
+    );
+    await settle();
+    expect([vm.state, runs]).toEqual(['paused', []]);
+    vm.resume();
+    expect([vm.state, runs]).toEqual(['running', ['run']]);
   });
 
   it('cannot be resumed before its pause is complete', async () => {
@@ -227,11 +261,32 @@ describe('the end', () => {
     expect(events).toEqual(['running', 'paused', 'running', 'stopped', 'exit exit']);
   });
 
+  it.each([5n, Symbol('5')])('with a code that is no number costs the device: %s', (code) => {
+    const { vm, dev, outb, failures } = machine();
+    dev.act = () => dev.machine.exit(code as unknown as number);
+    outb(0x10, 1);
+    expect(failures).toMatchObject([{ code: 'TL_DEVICE_HANDLER', who: 'dev' }]);
+    expect(vm.state).toBe('running');
+  });
+
   it('puts devices to sleep once', async () => {
     const { vm, dev } = machine();
     await vm.pause();
     await vm.close();
     expect(dev.calls.filter((call) => call === 'pause')).toHaveLength(1);
+  });
+
+  it('is told to the backend once it has come to rest', async () => {
+    const { vm, sim, dev } = machine();
+    const told: string[] = [];
+    const go = slowPause(sim);
+    Object.assign(sim, { letExit: () => told.push(vm.state) });
+    dev.machine.exit(1);
+    await settle();
+    expect(told).toEqual([]);
+    go();
+    await vm.wait();
+    expect(told).toEqual(['stopped']);
   });
 
   it('is told although the backend never comes to rest, at the latest when it is closed', async () => {
@@ -268,6 +323,25 @@ describe('a close', () => {
       await vm.close();
       expect(vm.state).toBe('closed');
       expect(log.some(({ message }) => message === 'while closing: no')).toBe(step === 'close');
+    }
+  });
+
+  it('by who is told that a device failed leaves nothing running, at any step of the start', async () => {
+    for (const step of ['reset', 'resume']) {
+      const runs: string[] = [];
+      const { vm, sim } = boot(
+        { dev: use(Sulky, { step }), other: use(Control) },
+        {
+          before: (composed) => {
+            composed.on('device:failed', () => void composed.close());
+            composed.on('state', (now) => runs.push(now));
+          },
+          wrap: (made) => Object.assign(made, { run: () => runs.push('run') }),
+        },
+      );
+      await vm.close();
+      expect(vm.devices.other.calls).not.toContain('resume');
+      expect([vm.state, runs, sim.cpus[0]?.signal.aborted]).toEqual(['closed', ['stopped', 'closed'], true]);
     }
   });
 

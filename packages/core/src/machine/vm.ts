@@ -411,7 +411,8 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     if (this.pumped) pump.remove(this.pumped);
     this.quiet();
     const tell = () => this.tellEnd(exit);
-    if (this.openBackend) attempt(() => this.openBackend?.pause()).then(tell, tell);
+    const { openBackend: backend } = this;
+    if (backend) attempt(() => backend.pause().then(() => backend.letExit?.())).then(tell, tell);
     else tell();
   }
 

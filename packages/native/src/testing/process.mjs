@@ -85,6 +85,15 @@ const endings = {
     }
     console.log(`${addon.liveSessions()} left`);
   },
+  /** Guest memory whose ArrayBuffer was transferred (Node 22) is still there after close. */
+  async transfer() {
+    const session = guest(HALT);
+    const { buffer } = session.ram[0];
+    const moved = buffer.transfer?.() ?? buffer;
+    session.close();
+    if (moved.byteLength > 0) new Uint8Array(moved).fill(1);
+    console.log('survived');
+  },
   async worker() {
     for (const code of [SPIN, HALT, READ]) guest(code);
     parentPort.postMessage('running');
