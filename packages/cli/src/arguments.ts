@@ -1,7 +1,6 @@
 // What is typed behind `trapline`: declared as data, read with node's own parser.
 import { parseArgs } from 'node:util';
-import { TraplineError } from '@trapline/core';
-import { nearest } from './suggest.js';
+import { nearest, TraplineError } from '@trapline/core';
 
 /** One `--option`. */
 export interface OptionSpec {

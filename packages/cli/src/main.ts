@@ -1,5 +1,5 @@
 // The command's first and last lines: which command, what it throws, how the process ends.
-import { TraplineError } from '@trapline/core';
+import { nearest, TraplineError } from '@trapline/core';
 import { commandHelp } from './arguments.js';
 import { check } from './commands/check.js';
 import type { Command, Host } from './commands/command.js';
@@ -10,7 +10,6 @@ import { run } from './commands/run.js';
 import { endProcess, tolerateClosedPipes } from './end.js';
 import { ownManifest } from './own-manifest.js';
 import { answer, printError, setDebugging } from './print.js';
-import { nearest } from './suggest.js';
 
 const COMMANDS: readonly Command[] = [run, check, map, devices, newDevice];
 

@@ -133,3 +133,4 @@ export { HostRandom, SeededRandom } from './machine/random.js';
 export { checkMachine, type MachineReport, type StartOptions, start } from './machine/start.js';
 export { Vm, type VmServices } from './machine/vm.js';
 export type { DeviceCounters, MapRow, Snapshot, VmEvents, VmExit, VmState } from './machine/vm-types.js';
+export { nearest } from './nearest.js';

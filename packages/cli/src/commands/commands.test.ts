@@ -101,17 +101,21 @@ describe('trapline check', () => {
       'error[TL_OPTION] f: option step: Too small: expected number to be >0',
       'error[TL_OPTION] f: unknown option stpe',
       'error[TL_RANGE_OVERLAP] b.regs: mmio 0xd0000000-0xd0000007 overlaps a.regs at mmio 0xd0000000-0xd0000007',
+      'error[TL_RANGE_OVERLAP] f.regs: mmio 0xd0000000-0xd0000007 overlaps a.regs at mmio 0xd0000000-0xd0000007',
+      'error[TL_RANGE_OVERLAP] f.regs: mmio 0xd0000000-0xd0000007 overlaps b.regs at mmio 0xd0000000-0xd0000007',
+      'error[TL_RANGE_OVERLAP] d: pio 0xf4 overlaps c at pio 0xf4',
+      'error[TL_RANGE_OVERLAP] e: pio 0xf4 overlaps c at pio 0xf4',
       'error[TL_RANGE_OVERLAP] e: pio 0xf4 overlaps d at pio 0xf4',
     ]);
     const json = JSON.parse((await trapline(['check', 'machine.ts', '--json'], { cwd })).stdout) as {
       problems: object[];
     };
-    expect(json.problems).toHaveLength(5);
+    expect(json.problems).toHaveLength(9);
     expect(json.problems[2]).toEqual({
       code: 'TL_OPTION',
       who: 'f',
       what: 'unknown option stpe',
-      fix: 'test-latch has: step',
+      fix: 'did you mean step? test-latch has: step, at, irq',
     });
   });
 

@@ -1,8 +1,14 @@
-import { type DeviceDescription, hex, inspectDevice, type RegisterDescription, TraplineError } from '@trapline/core';
+import {
+  type DeviceDescription,
+  hex,
+  inspectDevice,
+  nearest,
+  type RegisterDescription,
+  TraplineError,
+} from '@trapline/core';
 import { parse } from '../arguments.js';
 import { type KnownDevice, loadPlugins } from '../plugins/load.js';
 import { answer, printError } from '../print.js';
-import { nearest } from '../suggest.js';
 import { table } from '../table.js';
 import { COMMON, type Command, type Host } from './command.js';
 

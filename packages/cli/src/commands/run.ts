@@ -65,6 +65,7 @@ export const run: Command = {
 
 async function runMachine(machine: Machine, options: Options, guard: ProcessGuard): Promise<number> {
   const filters = options.trace.map((text) => parseTrace(text, Object.keys(machine.devices)));
+  if (machine.guest === undefined) say('the machine has no guest: nothing runs until Ctrl-C');
   const { configureConsoles } = await import('../run/console.js');
   configureConsoles({
     input: options.input,
@@ -138,6 +139,7 @@ function explainExit(ended: VmExit | Ending): RunReport['exit'] {
     const fix = 'run with --trace all to see its last accesses';
     printError(new TraplineError('TL_BACKEND_FAILED', 'stopped by a triple fault', { who: 'guest', fix }));
   }
+  if (reason === 'halted') say('the guest halted without ending the machine');
   const failed = error !== undefined || reason === 'triple-fault' || reason === 'backend-failed';
   return { reason, code: failed ? 1 : (code ?? 0) };
 }

@@ -1,4 +1,4 @@
-import { type Access, type Field, fieldMask, type Layout, type LayoutRow, maskOf } from './layout.js';
+import { ACCESSES, type Access, type Field, fieldMask, type Layout, type LayoutRow, maskOf } from './layout.js';
 
 /** A field with named values: which encodings exist. */
 export interface EnumCheck {
@@ -29,8 +29,6 @@ export interface CompiledLayout {
   readonly indexRows: Int32Array;
   readonly indexMasks: Int32Array;
 }
-
-const ACCESSES: readonly Access[] = ['rw', 'ro', 'wo', 'w1c', 'w1s', 'w0c', 'rc', 'const', 'reserved', 'unimplemented'];
 
 const cache = new WeakMap<Layout, CompiledLayout>();
 

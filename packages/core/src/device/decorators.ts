@@ -3,6 +3,7 @@ import { inject, injectable } from 'tsyringe';
 import type { Space } from '../backend/backend.js';
 import { TraplineError } from '../errors.js';
 import type { AsyncIoHandler, IoHandler, RegionMember, RegionOptions } from './handler.js';
+import { knownKeys } from './known-keys.js';
 import {
   CORE_PATH,
   type DeviceClass,
@@ -11,6 +12,18 @@ import {
   declareIrq,
   declareRegion,
 } from './metadata.js';
+
+const REGION_KEYS: readonly (keyof RegionOptions)[] = [
+  'base',
+  'size',
+  'valid',
+  'impl',
+  'widths',
+  'defer',
+  'deadlineMs',
+  'concurrent',
+  'serve',
+];
 
 /** Works on a class whose instances handle accesses, and on a member that does. */
 export interface RegionDecorator {
@@ -29,6 +42,7 @@ export interface AsyncRegionDecorator {
  * by type: {@link IrqLine}, {@link Clock}, {@link Options} and the other tokens.
  */
 export function Device(options: DeviceOptions): (target: DeviceClass) => void {
+  knownKeys(options, ['type', 'summary', 'irq', 'options', 'version', 'migrate'], '@Device', 'TL_DEVICE_CLASS');
   return (target) => {
     const listed: unknown = (target as { inject?: unknown }).inject;
     if (Array.isArray(listed)) Reflect.defineMetadata('design:paramtypes', listed, target);
@@ -52,6 +66,7 @@ export function Mmio(options: RegionOptions = {}): RegionDecorator {
 }
 
 function region(space: Space, options: RegionOptions): RegionDecorator {
+  knownKeys(options, REGION_KEYS, space === 'pio' ? '@Pio' : '@Mmio', 'TL_RANGE');
   return (target: object, member?: string) => {
     if (typeof target === 'function') declareRegion(target, { space, member: undefined, options });
     else declareRegion(target.constructor, { space, member, options });

@@ -1,5 +1,6 @@
 // Register layouts: data only, the form a data sheet gives them. What they do is `registers()`.
 import { hex, TraplineError } from '../errors.js';
+import { knownKeys } from './known-keys.js';
 
 /**
  * What the guest may do with a register or field.
@@ -18,6 +19,20 @@ import { hex, TraplineError } from '../errors.js';
  * | `unimplemented` | stored value, reported | stores, reported |
  */
 export type Access = 'rw' | 'ro' | 'wo' | 'w1c' | 'w1s' | 'w0c' | 'rc' | 'const' | 'reserved' | 'unimplemented';
+
+/** Every {@link Access}. */
+export const ACCESSES: readonly Access[] = [
+  'rw',
+  'ro',
+  'wo',
+  'w1c',
+  'w1s',
+  'w0c',
+  'rc',
+  'const',
+  'reserved',
+  'unimplemented',
+];
 
 /** Names for some of the values of a field. */
 export type EnumValues = Readonly<Record<number, string>>;
@@ -232,6 +247,7 @@ function unfold(
   const { count, stride, element } = entry.kind === 'array' ? entry : { count: 1, stride: 0, element: entry };
   if (entry.kind === 'array' && (count < 1 || stride < 1)) bad(path.join('.'), 'an array needs a count and a stride');
   const o: RegisterOptions = element.options;
+  knownKeys(o, ['access', 'reset', 'fields', 'width', 'bank', 'doc'], path.join('.'));
   for (let i = 0; i < count; i++) {
     rows.push({
       name: path.join('.') + (entry.kind === 'array' ? `[${i}]` : ''),
@@ -276,13 +292,16 @@ function unfoldIndexed(rows: LayoutRow[], name: string, entry: Indexed, width: 1
 
 function checkRow(row: LayoutRow): void {
   const top = row.width * 8;
+  checkAccess(row.name, row.access);
   if (!Number.isInteger(row.offset) || row.offset < 0) bad(row.name, `has the offset ${row.offset}`);
   if (row.door !== 'behind' && row.offset % row.width !== 0) bad(row.name, `is not aligned to its ${row.width} bytes`);
   if (row.reset > maskOf(row.width)) bad(row.name, `resets to ${hex(row.reset)}, more than ${row.width} bytes`);
   let taken = 0;
   for (const [name, field] of Object.entries(row.fields)) {
     if (name === 'value' || name === 'name') bad(`${row.name}.${name}`, `is not a possible field name`);
-    if (!(field.hi >= field.lo && field.lo >= 0 && field.hi < top)) bad(`${row.name}.${name}`, 'leaves its register');
+    if (field.access !== undefined) checkAccess(`${row.name}.${name}`, field.access);
+    if (field.hi < field.lo) bad(`${row.name}.${name}`, `has bits ${field.hi} to ${field.lo}: write bits(high, low)`);
+    if (!(field.lo >= 0 && field.hi < top)) bad(`${row.name}.${name}`, 'leaves its register');
     const mask = fieldMask(field);
     if (taken & mask) bad(`${row.name}.${name}`, 'overlaps another field');
     taken |= mask;
@@ -298,6 +317,11 @@ function checkRow(row: LayoutRow): void {
       bad(`${row.name}.${name}`, 'gives two values one name');
     }
   }
+}
+
+/** The compiler knows the modes; a declaration in JavaScript, or one that was cast, may not. */
+function checkAccess(who: string, access: Access): void {
+  if (!ACCESSES.includes(access)) bad(who, `has the access mode ${access}, which is none of ${ACCESSES.join(' ')}`);
 }
 
 /** Two registers may share bytes if one is `ro` and the other `wo`, or if their banks differ. */

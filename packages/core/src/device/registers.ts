@@ -1,4 +1,5 @@
 import { TraplineError } from '../errors.js';
+import { knownKeys } from './known-keys.js';
 import { type Field, fieldMask, type Layout, type LayoutEntries, type LayoutRow } from './layout.js';
 import { RegisterBlock, type RowHooks } from './register-block.js';
 import { type HooksOf, REGISTERS, type Registers } from './register-types.js';
@@ -43,6 +44,8 @@ function child<T = Branch>(branch: Branch, key: string, fresh: T): T {
 function hooksOf(row: LayoutRow, hooks: Hooks): RowHooks | undefined {
   let found: unknown = hooks;
   for (const key of row.path) found = (found as Record<string, unknown> | undefined)?.[key];
+  if (typeof found === 'object' && found !== null)
+    knownKeys(found, ['write', 'read', 'peek'], `the hooks of ${row.name}`);
   return found as RowHooks | undefined;
 }
 

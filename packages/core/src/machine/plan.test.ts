@@ -73,15 +73,15 @@ describe('a machine plan', () => {
   });
 
   it('says which options and lines there are', () => {
-    expect(rich({ irq: 1, speed: 5 }).problems[0]?.fix).toBe('rich has: hz, name, deep');
-    expect(plan({ dev: use(Plain, { speed: 5 } as never) }).problems[0]?.fix).toBe('plain has no options');
+    expect(rich({ irq: 1, speed: 5 }).problems[0]?.fix).toBe('rich has: hz, name, deep, at, irq');
+    expect(plan({ dev: use(Plain, { speed: 5 } as never) }).problems[0]?.fix).toBe('plain has: at, irq');
     expect(plan({ dev: use(Plain, { irq: 5 }) }).problems[0]?.fix).toBe('plain drives no interrupt line: drop irq');
   });
 
   it.each<[string, object, RegExp]>([
     ['a class without @Device', { dev: use(class Bare {} as never) }, /Bare is not decorated/],
-    ['no class at all', { dev: use(undefined as never) }, /undefined is not decorated/],
-    ['an entry that is nothing', { dev: null }, /undefined is not decorated/],
+    ['no class at all', { dev: use(undefined as never) }, /undefined is no device class/],
+    ['an entry that is nothing', { dev: null }, /undefined is no device class/],
   ])('refuses %s', (_what, devices, message) => {
     expect(plan(devices).texts).toEqual([expect.stringMatching(message)]);
   });
@@ -158,7 +158,7 @@ describe('capabilities', () => {
     expect(texts).toEqual([
       'cpus: 3 vCPUs, but tiny has at most 2',
       'memory: 12288 bytes of memory, but tiny has at most 8192',
-      'guest: a guest of kind script, but tiny runs only: flat',
+      'guest: is of kind script, and tiny runs only: flat',
       'w: message-signalled interrupts, but tiny has none',
       'w: slow defers completion, which tiny cannot',
       'r: interrupt line 8, but tiny has lines 0 to 7',

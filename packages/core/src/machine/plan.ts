@@ -7,6 +7,7 @@ import { isHostResource } from '../device/host-resource.js';
 import { CORE_PATH, type DeviceClass, type DeviceMetadata, deviceMetadata } from '../device/metadata.js';
 import { type HostResource, Msi } from '../device/tokens.js';
 import { hex, messageOf, TraplineError } from '../errors.js';
+import { nearest } from '../nearest.js';
 import type { DeviceUses, Machine, Placement } from './define.js';
 import { injectionProblems, parametersOf, takesUnnamedLine } from './inject.js';
 import { parseMemorySize } from './memory.js';
@@ -35,6 +36,8 @@ export interface MachinePlan {
   readonly devices: readonly DevicePlan[];
 }
 
+const GUEST_KINDS: readonly Guest['kind'][] = ['flat', 'script'];
+
 /** Plans a machine; what is wrong with it is added to `problems`. */
 export function planMachine(machine: Machine, problems: TraplineError[]): MachinePlan {
   const attempt = <T>(run: () => T, otherwise: T): T => {
@@ -45,6 +48,15 @@ export function planMachine(machine: Machine, problems: TraplineError[]): Machin
       return otherwise;
     }
   };
+  const known = ['memory', 'cpus', 'devices', 'guest', 'defaults', 'interrupts'];
+  for (const key of Object.keys(machine).filter((name) => !known.includes(name))) {
+    problems.push(unknownKey('machine', 'a machine', key, known));
+  }
+  if (typeof machine.devices !== 'object' || machine.devices === null) {
+    problems.push(
+      new TraplineError('TL_OPTION', 'has no devices', { who: 'machine', fix: 'give devices: { name: use(Device) }' }),
+    );
+  }
   const memory = attempt(() => parseMemorySize(machine.memory), 0);
   const cpus = machine.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) {
@@ -57,6 +69,11 @@ export function planMachine(machine: Machine, problems: TraplineError[]): Machin
   }
   const guest = machine.guest ?? [];
   const guests = 'kind' in guest ? [guest] : guest;
+  for (const { kind } of guests) {
+    if (GUEST_KINDS.includes(kind)) continue;
+    const fix = `a guest is one of: ${GUEST_KINDS.join(', ')}`;
+    problems.push(new TraplineError('TL_OPTION', `there is no guest of kind ${String(kind)}`, { who: 'guest', fix }));
+  }
   const devices = Object.entries((machine.devices ?? {}) as DeviceUses).flatMap(([id, entry]) => {
     const plan = planDevice(id, entry?.device, (entry?.config ?? {}) as Placement, problems);
     return plan ? [plan] : [];
@@ -73,8 +90,7 @@ export function planDevice(
 ): DevicePlan | undefined {
   const metadata = typeof device === 'function' ? deviceMetadata(device) : undefined;
   if (!metadata) {
-    const name = typeof device === 'function' ? device.name : String(device);
-    problems.push(new TraplineError('TL_DEVICE_CLASS', `${name} is not decorated with @Device`, { who: id }));
+    problems.push(noDevice(id, device));
     return undefined;
   }
   if (metadata.core !== CORE_PATH) {
@@ -98,6 +114,16 @@ export function planDevice(
   };
 }
 
+/** Whatever stands where `use(Class)` should. */
+function noDevice(id: string, device: unknown): TraplineError {
+  if (typeof device !== 'function') {
+    const fix = 'write use(Class), with a class its file exports';
+    return new TraplineError('TL_DEVICE_CLASS', `${String(device)} is no device class`, { who: id, fix });
+  }
+  const fix = "decorate it with @Device({ type: '...', summary: '...' })";
+  return new TraplineError('TL_DEVICE_CLASS', `${device.name} is not decorated with @Device`, { who: id, fix });
+}
+
 function parseOptions(
   id: string,
   metadata: DeviceMetadata,
@@ -119,11 +145,16 @@ function parseOptions(
   }
   if (result.success) return ownCopy(result.data) as Record<string, unknown>;
   const known = Object.keys(schema.shape);
+  const refused = new Set<string>();
   for (const issue of result.error.issues) {
     if (issue.code === 'unrecognized_keys') {
-      for (const name of issue.keys) problems.push(unknownOption(id, metadata, name, known));
+      for (const name of issue.keys) {
+        refused.add(name);
+        problems.push(unknownOption(id, metadata, name, known));
+      }
       continue;
     }
+    refused.add(String(issue.path[0]));
     const path = issue.path.join('.');
     problems.push(
       new TraplineError('TL_OPTION', `option ${path}: ${issue.message}`, {
@@ -133,7 +164,10 @@ function parseOptions(
       }),
     );
   }
-  return {};
+  // Its places and lines are checked all the same, with what is left.
+  const left = Object.fromEntries(Object.entries(given).filter(([name]) => !refused.has(name)));
+  const again = schema.safeParse(left);
+  return again.success ? (ownCopy(again.data) as Record<string, unknown>) : {};
 }
 
 /** Plain data, copied: a default is one object for all machines, and a device may change what it is given. */
@@ -145,8 +179,13 @@ function ownCopy(value: unknown): unknown {
 }
 
 function unknownOption(id: string, metadata: DeviceMetadata, name: string, known: readonly string[]): TraplineError {
-  const fix = known.length > 0 ? `${metadata.type} has: ${known.join(', ')}` : `${metadata.type} has no options`;
-  return new TraplineError('TL_OPTION', `unknown option ${name}`, { who: id, fix, details: { option: name, known } });
+  return unknownKey(id, metadata.type, name, [...known, 'at', 'irq']);
+}
+
+function unknownKey(who: string, owner: string, name: string, known: readonly string[]): TraplineError {
+  const meant = nearest(name, known);
+  const fix = `${meant ? `did you mean ${meant}? ` : ''}${owner} has: ${known.join(', ')}`;
+  return new TraplineError('TL_OPTION', `unknown option ${name}`, { who, fix, details: { option: name, known } });
 }
 
 function planLines(
@@ -190,6 +229,11 @@ function planPlaces(
   const regions = metadata.regions.map((region) => region.member ?? '');
   const names = [...new Set(regions)];
   if (at === undefined) return new Map();
+  if (typeof at !== 'object' || at === null) {
+    const fix = 'write at: pio(0x...) or at: mmio(0x...)';
+    problems.push(new TraplineError('TL_OPTION', `at is ${String(at)}, which is no place`, { who: id, fix }));
+    return new Map();
+  }
   if ('kind' in at && typeof at.kind === 'string') {
     if (names.length === 1) return new Map([[names[0] as string, at as Attachment]]);
     const fix = names.length > 0 ? `give at: { ${names.map((name) => `${name}: ...`).join(', ')} }` : 'drop at';
@@ -234,7 +278,9 @@ export function capabilityProblems(plan: MachinePlan, backend: string, has: Back
     lacks(`${plan.memory} bytes of memory, but ${backend} has at most ${has.maxMemory}`, 'memory');
   if (plan.guests.length > 0 && !plan.guests.some((guest) => has.guests.includes(guest.kind))) {
     const kinds = plan.guests.map((guest) => guest.kind).join(', ');
-    lacks(`a guest of kind ${kinds}, but ${backend} runs only: ${has.guests.join(', ')}`, 'guest');
+    const what = `is of kind ${kinds}, and ${backend} runs only: ${has.guests.join(', ')}`;
+    const fix = `use another backend, or give the guest a form ${backend} runs`;
+    problems.push(new TraplineError('TL_BACKEND_CAPABILITY', what, { who: 'guest', fix, details: { backend } }));
   }
   for (const device of plan.devices) {
     if (!has.msi && parametersOf(device.device).some(({ token }) => token === Msi)) {

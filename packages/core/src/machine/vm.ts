@@ -168,9 +168,13 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** Constructs the devices with stand-ins for host resources and gives the address map: for `check`. */
   preview(problems: TraplineError[]): MapRow[] {
-    const sound = this.plan.devices.filter(({ id }) => !problems.some(({ who }) => who === id));
+    // A device that cannot be injected cannot be looked at either; one with a bad option can.
+    const sound = this.plan.devices.filter(
+      ({ id }) => !problems.some(({ who, code }) => who === id && code === 'TL_INJECT'),
+    );
     this.composition.construct(sound, undefined, problems);
-    problems.push(...this.composition.broken.values());
+    const told = new Set(problems.map(({ who }) => who));
+    problems.push(...[...this.composition.broken.values()].filter(({ who }) => !told.has(who)));
     if (problems.length === 0) this.io.dispatcher.set.add(this.composition.ranges());
     return this.map();
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nearest } from './suggest.js';
+import { nearest } from './nearest.js';
 
 describe('nearest', () => {
   it.each([
