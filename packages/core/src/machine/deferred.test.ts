@@ -102,10 +102,13 @@ describe('a deferred access', () => {
   it('makes a second vCPU wait also for a region that does not wait itself', async () => {
     const { held, a, b, c } = holding();
     const first = a.readAsync('pio', 0x10, 1);
-    const plain = b.readAsync('pio', 0x40, 1);
+    let answered = false;
+    const plain = b.readAsync('pio', 0x40, 1).finally(() => {
+      answered = true;
+    });
     const second = c.readAsync('pio', 0x11, 1);
-    await Promise.resolve();
-    expect(held).toHaveLength(1);
+    await tick();
+    expect([held.length, answered]).toEqual([1, false]);
     held[0]?.resolve(7);
     expect(await first).toBe(7);
     expect(await plain).toBe(1);
