@@ -1,4 +1,6 @@
-// Just enough of the launcher's devices to test its guest without them.
+// Doubles of the launcher's devices, to test the guest and not the devices: they note how it sets up its
+// port, and one lies about its id on demand, which the real ones cannot. ../machine.test.ts runs the guest
+// with the real ones.
 import { Device, type IoHandler, IrqLine, MachineControl, Mmio, Pio } from '@trapline/core';
 
 /** A serial port that is always ready to send, and sends what it is given to type. */
