@@ -147,7 +147,7 @@ export abstract class MachineClock extends Clock {
 
 /** A clock that moves only when told: for tests and scripted machines. */
 export class VirtualClock extends MachineClock {
-  private time = 0;
+  protected time = 0;
 
   now(): number {
     return this.time;

@@ -1,26 +1,14 @@
 import { TraplineError } from '../errors.js';
-import { MachineClock } from '../machine/clock.js';
+import { VirtualClock } from '../machine/clock.js';
 
 /** Timers that may fire at one instant before a device is taken to arm itself for ever. */
 const STORM = 1000;
 
 /** Machine time in a test's hands: it moves only when told. */
-export class DrivenClock extends MachineClock {
-  private time = 0;
-
+export class DrivenClock extends VirtualClock {
   /** @param settled called after time has moved; what it throws goes to the test */
   constructor(private readonly settled: () => void = () => {}) {
     super();
-  }
-
-  now(): number {
-    return this.time;
-  }
-  start(): void {}
-  stop(): void {}
-  set(now: number): void {
-    this.timers.clear();
-    this.time = now;
   }
 
   /** Deadline of the next timer, or undefined if none is set. */
@@ -33,7 +21,7 @@ export class DrivenClock extends MachineClock {
    * different deadlines.
    * @throws TraplineError `TL_TIMER` if timers are armed for the same instant without end
    */
-  advance(ms: number, most: number = Number.POSITIVE_INFINITY): void {
+  override advance(ms: number, most: number = Number.POSITIVE_INFINITY): void {
     const until = this.time + ms;
     let instants = 0;
     let here = 0;
@@ -55,14 +43,4 @@ export class DrivenClock extends MachineClock {
     this.time = until;
     this.settled();
   }
-
-  /** Moves to the next timer and fires it. @returns false if none is set */
-  advanceToNext(): boolean {
-    const { next } = this;
-    if (next === undefined) return false;
-    this.advance(Math.max(0, next - this.time));
-    return true;
-  }
-
-  protected rearm(): void {}
 }
