@@ -3,6 +3,16 @@ import 'reflect-metadata';
 export * from './backend/backend.js';
 export { type BackendChoice, chooseBackend, knownBackends, registerBackend } from './backend/registry.js';
 export { SIM_JS_CAPABILITIES, SimCpu, SimJs, simJs } from './backend/sim-js.js';
+export {
+  type AccessStream,
+  type CompiledStream,
+  compileStream,
+  STREAM_FLAG,
+  STREAM_WORD,
+  STREAM_WORDS,
+  type StreamAccess,
+  StreamCursor,
+} from './backend/stream.js';
 export { type Attachment, type AttachmentOptions, mmio, pio } from './device/attachment.js';
 export {
   bool,

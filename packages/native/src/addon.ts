@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { messageOf } from '@trapline/core';
 
 /** Of this file and `addon.cc`: raised together with every change of what is below. */
-export const INTERFACE_VERSION = 1;
+export const INTERFACE_VERSION = 2;
 
 /** What a look at a KVM device told. */
 export interface KvmFacts {
@@ -30,17 +30,55 @@ export interface NativeStop {
 }
 
 /** Bits of the argument of a session's `onEvents`. */
-export const EVENT = { requestPending: 1, resting: 2, resetDone: 4, stopped: 8 } as const;
+export const EVENT = { resting: 2, resetDone: 4, stopped: 8 } as const;
 
-/** One machine on KVM, as the addon gives it. After `close` every member is a no-op. */
-export interface NativeSession {
-  /** The I/O request page. */
+/** A range for the vCPU threads to serve: `struct Service` of `service_table.h`. */
+export interface NativeServiceRange {
+  readonly kind: number;
+  readonly mmio: boolean;
+  readonly base: number;
+  readonly size: number;
+  readonly widths: number;
+  readonly value: number;
+  readonly match: number | undefined;
+}
+
+/** What every machine has, whatever runs its vCPUs. After `close` every member is a no-op. */
+export interface NativeMachine {
+  /** The I/O request page and, behind it, the control block of `control_block.h`. */
   readonly page: ArrayBuffer;
-  readonly ram: readonly { readonly base: number; readonly buffer: ArrayBuffer }[];
-  take(spinMicroseconds: number): number;
-  generation(slot: number): number;
-  complete(slot: number, generation: number): boolean;
+  /** The records of `service_table.h`. */
+  readonly services: ArrayBuffer;
+  /** This machine's number in what the poller takes. */
+  readonly number: number;
+  /** Claims the pending slots of this machine alone. */
+  take(): number;
+  /** Wakes a vCPU that sleeps, after its slot was completed. */
+  wake(slot: number): void;
+  /** @returns its number, or -1 if there is no room */
+  addService(service: NativeServiceRange): number;
+  removeService(number: number): void;
+  /** @returns the value written, or -1 */
+  takeKick(number: number): number;
+  close(): void;
+}
+
+/** The poller of this thread; idle while the thread has no machine. */
+export interface NativePoller {
+  beginTurn(microseconds: number): void;
+  take(): number;
+  wait(): number;
   arm(): boolean;
+  /** The spin setting in force, in µs. */
+  spin(): number;
+  /** Fixes it; without an argument it adapts again. */
+  fixSpin(microseconds?: number): void;
+  onWoken(listener: () => void): void;
+}
+
+/** One machine on KVM, as the addon gives it. */
+export interface NativeSession extends NativeMachine {
+  readonly ram: readonly { readonly base: number; readonly buffer: ArrayBuffer }[];
   setIrqLine(gsi: number, level: boolean): void;
   signalMsi(addressLow: number, addressHigh: number, data: number): void;
   run(): void;
@@ -50,15 +88,14 @@ export interface NativeSession {
   reset(): void;
   resetError(): string;
   stop(): NativeStop | undefined;
-  /** The machine keeps the process alive no longer. */
-  letExit(): void;
-  close(): void;
+  keepAlive(alive: boolean): void;
 }
 
 /** The addon's exports. */
 export interface NativeAddon {
   readonly interfaceVersion: number;
   probeKvm(device: string): KvmFacts;
+  readonly poller: NativePoller;
   /** Machines of this process that JavaScript has not let go of; a closed one goes with the garbage. */
   liveSessions(): number;
   openKvm(

@@ -412,7 +412,7 @@ describe.skipIf(!available)('kvm: opening and closing', () => {
     vm.backend.setIrqLine(4, true);
     vm.backend.signalMsi(0xfee0_0000, 0x20);
     await vm.backend.pause();
-    expect(vm.backend.ioreq?.take(0)).toBe(0);
+    expect(vm.backend.ioreq?.take()).toBe(0);
     expect(vm.backend.ioreq?.generation(0)).toBe(0);
     expect(() => vm.backend.run()).toThrow(expect.objectContaining({ code: 'TL_VM_CLOSED' }));
     await expect(vm.backend.reset()).rejects.toMatchObject({ code: 'TL_VM_CLOSED' });

@@ -1,5 +1,4 @@
 // The KVM backend: one vCPU in the kernel, its accesses through the I/O request page.
-import { availableParallelism } from 'node:os';
 import {
   type Backend,
   type BackendCapabilities,
@@ -10,23 +9,24 @@ import {
   type FlatGuest,
   type GuestMemory,
   hex,
-  IoreqPage,
-  type IoreqSource,
+  type IoreqGroup,
   type MmioDevice,
   messageOf,
   RegionMemory,
   TraplineError,
 } from '@trapline/core';
 import { EVENT, loadNative, type NativeAddon, type NativeSession, type NativeStop } from './addon.js';
+import { NativeSource } from './ioreq-source.js';
 import { explainKvm, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
+import { groupOf } from './poller.js';
 
 /** How {@link kvm} finds and uses the kernel. */
 export interface KvmOptions {
   /** Default: `/dev/kvm`. */
   readonly device?: string;
   /**
-   * How long a vCPU thread spins for a device's answer before it sleeps, in µs. By default 50, and 0 where there is
-   * no CPU left beside the vCPU for whoever answers.
+   * How long a vCPU thread spins for a device's answer before it sleeps, in µs; default 50. None does where there is
+   * no CPU left beside the vCPUs for whoever answers.
    */
   readonly waitSpinMicroseconds?: number;
 }
@@ -83,7 +83,6 @@ async function openKvm(
   }
   if (guest && guest.kind !== 'flat') throw beyond(`a guest of kind ${guest.kind} cannot run on a real CPU`);
   const image = guest ? await loadImage(guest, memory) : undefined;
-  const spare = availableParallelism() > cpus;
   // A session speaks before its backend exists only if something is badly wrong; it has nothing to say at rest.
   let backend: KvmBackend | undefined;
   const session = native(
@@ -94,7 +93,7 @@ async function openKvm(
           device,
           memory,
           entry: guest?.address ?? 0,
-          waitSpinMicroseconds: options.waitSpinMicroseconds ?? (spare ? DEFAULT_SPIN : 0),
+          waitSpinMicroseconds: options.waitSpinMicroseconds ?? DEFAULT_SPIN,
         },
         (events) => backend?.onEvents(events),
       ),
@@ -102,7 +101,12 @@ async function openKvm(
   );
   // The same width the probe found, and the memory that is known now.
   const [, lastAddress] = probed.mmioWindows.at(-1) ?? [0, 2 ** 36 - 1];
-  backend = new KvmBackend(session, kvmCapabilities(Math.log2(lastAddress + 1), memory), guest !== undefined);
+  backend = new KvmBackend(
+    session,
+    groupOf(addon),
+    kvmCapabilities(Math.log2(lastAddress + 1), memory),
+    guest !== undefined,
+  );
   if (guest && image) backend.memory.write(guest.address, image);
   return backend;
 }
@@ -133,42 +137,6 @@ function native<T>(code: 'TL_BACKEND_UNAVAILABLE' | 'TL_BACKEND_FAILED', call: (
   }
 }
 
-/** The vCPU's end of the request page, seen from this thread. */
-class KvmSource implements IoreqSource {
-  readonly page: IoreqPage;
-  private wake: (() => void) | undefined;
-
-  constructor(private readonly session: NativeSession) {
-    this.page = new IoreqPage(session.page);
-  }
-
-  take(spinMicroseconds: number): number {
-    return this.session.take(spinMicroseconds);
-  }
-  generation(slot: number): number {
-    return this.session.generation(slot);
-  }
-  complete(slot: number, generation: number): boolean {
-    return this.session.complete(slot, generation);
-  }
-  arm(wake: () => void): boolean {
-    // First: the wake-up may be on its way from the moment the flag is set.
-    this.wake = wake;
-    if (this.session.arm()) return true;
-    this.wake = undefined;
-    return false;
-  }
-  /** The announced request may have been taken meanwhile: a wake-up too many finds nothing and arms again. */
-  onPending(): void {
-    const { wake } = this;
-    this.wake = undefined;
-    wake?.();
-  }
-  forget(): void {
-    this.wake = undefined;
-  }
-}
-
 interface Pending {
   readonly promise: Promise<void>;
   resolve(): void;
@@ -188,7 +156,7 @@ function pending(): Pending {
 class KvmBackend implements Backend {
   readonly name = NAME;
   readonly memory: GuestMemory;
-  readonly ioreq: KvmSource;
+  readonly ioreq: NativeSource;
   private readonly ram: RegionMemory;
   private host: BackendHost | undefined;
   private pausing: Pending | undefined;
@@ -197,12 +165,13 @@ class KvmBackend implements Backend {
 
   constructor(
     private readonly session: NativeSession,
+    group: IoreqGroup,
     readonly capabilities: BackendCapabilities,
     private readonly hasGuest: boolean,
   ) {
     this.ram = new RegionMemory(session.ram.map(({ base, buffer }) => ({ base, bytes: new Uint8Array(buffer) })));
     this.memory = this.ram;
-    this.ioreq = new KvmSource(session);
+    this.ioreq = new NativeSource(session, group);
   }
 
   connect(host: BackendHost): void {
@@ -232,7 +201,7 @@ class KvmBackend implements Backend {
     this.settlePause();
     if (this.hasGuest) this.session.run();
     // Nothing runs without a guest; the machine waits for close(), as it would on any backend.
-    else this.session.arm();
+    else this.session.keepAlive(true);
   }
 
   pause(): Promise<void> {
@@ -243,7 +212,7 @@ class KvmBackend implements Backend {
   }
 
   letExit(): void {
-    this.session.letExit();
+    this.session.keepAlive(false);
   }
 
   reset(): Promise<void> {
@@ -260,7 +229,6 @@ class KvmBackend implements Backend {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    this.ioreq.forget();
     this.session.close();
     this.ram.close();
     this.settlePause();
@@ -273,7 +241,6 @@ class KvmBackend implements Backend {
     if (events & EVENT.resetDone) this.onReset();
     // An old announcement may arrive after another run and pause: ask.
     if (events & EVENT.resting && this.pausing && this.session.resting()) this.settlePause();
-    if (events & EVENT.requestPending) this.ioreq.onPending();
     if (events & EVENT.stopped && !this.closed) {
       const stop = this.session.stop();
       if (stop) this.onStop(stop);

@@ -38,7 +38,7 @@ describe('loading the addon', () => {
     const path = file('old.cjs', 'exports.interfaceVersion = 0;');
     expect(loadNative({ platform: 'linux', path })).toMatchObject({
       addon: undefined,
-      reason: 'the native addon has interface 0, not 1',
+      reason: `the native addon has interface 0, not ${INTERFACE_VERSION}`,
       fix: expect.stringContaining('build it again'),
     });
   });

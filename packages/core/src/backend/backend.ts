@@ -2,6 +2,7 @@ import type { Clock, GuestMemory } from '../device/tokens.js';
 import type { TraplineError } from '../errors.js';
 import type { IoreqPage } from '../ioreq/page.js';
 import type { Log } from '../log.js';
+import type { AccessStream } from './stream.js';
 
 /** The two address spaces a vCPU's access can trap in. */
 export type Space = 'pio' | 'mmio';
@@ -44,8 +45,15 @@ export interface ScriptGuest {
   readonly script: (cpu: ScriptCpu) => void | Promise<void>;
 }
 
+/** A guest that is nothing but accesses, as data: one list for each vCPU. See {@link AccessStream}. */
+export interface StreamGuest {
+  readonly kind: 'stream';
+  /** The n-th is vCPU n's; a vCPU without one makes no access. */
+  readonly streams: readonly AccessStream[];
+}
+
 /** What runs on the vCPUs; a machine may offer several kinds and the backend takes the first it can run. */
-export type Guest = FlatGuest | ScriptGuest;
+export type Guest = FlatGuest | ScriptGuest | StreamGuest;
 
 /** A scripted vCPU: each call is one trapped access through the whole of core. */
 export interface ScriptCpu {
@@ -101,11 +109,12 @@ export interface IoreqSource {
   readonly page: IoreqPage;
   /** Every request is handed to the host as it is made: nobody has to look for one. */
   readonly immediate?: boolean;
-  /**
-   * Claims pending slots (PENDING to PROCESSING) and returns them as a bitmap; waits up to
-   * `spinMicroseconds` for the first. The bitmap is an int32: slot 15 is bit 15.
-   */
-  take(spinMicroseconds: number): number;
+  /** Set where the sources of a thread are looked at together; then `take` and `arm` of the group are used. */
+  readonly group?: IoreqGroup;
+  /** This source's number in what its group takes. */
+  readonly number?: number;
+  /** Claims pending slots (PENDING to PROCESSING) and returns them as a bitmap: slot 15 is bit 15. Does not wait. */
+  take(): number;
   /** How often this slot was claimed: tells a late settlement from a current one. */
   generation(slot: number): number;
   /** Gives a slot back (PROCESSING to COMPLETE). @returns false, and does nothing, if `generation` is not current */
@@ -115,6 +124,66 @@ export interface IoreqSource {
    * @returns false if one is already: take it instead of sleeping
    */
   arm(wake: () => void): boolean;
+  /** Serves a range without entering JavaScript, as long as the route is not removed. @returns undefined if it cannot */
+  route?(route: NativeRoute): RouteHandle | undefined;
+}
+
+/**
+ * What a group's `take` and `wait` return, in one int32: bits 0 to 15 are claimed slots, from bit 18 on
+ * is the number of the source they belong to.
+ */
+export const TAKEN = {
+  slots: 0xffff,
+  /** A doorbell of this source was rung: its routes have kicks. */
+  kicks: 1 << 16,
+  /** The turn is over: serve this, then let the event loop have its own. */
+  turnOver: 1 << 17,
+  numberShift: 18,
+} as const;
+
+/** The sources of one thread: looked at together, with one budget for spinning and one sleep. */
+export interface IoreqGroup {
+  /** Starts a turn: what is taken after `microseconds` is marked as the last of it. */
+  beginTurn(microseconds: number): void;
+  /** Claims what one source has pending, each source in its turn. Does not wait. @returns see {@link TAKEN}; 0: nothing */
+  take(): number;
+  /** Like `take`, and spins for the first request as long as that has been worth it. */
+  wait(): number;
+  /** As {@link IoreqSource.arm}, for all sources. */
+  arm(wake: () => void): boolean;
+}
+
+/** A range whose meaning is so simple that a backend may serve it: see `serve` in `@Pio` and `@Mmio`. */
+export interface NativeRoute {
+  readonly service: 'constant' | 'latch' | 'doorbell';
+  readonly space: Space;
+  /** Guest-physical address or port, in bytes. */
+  readonly base: number;
+  /** 1, 2 or 4 bytes. */
+  readonly size: number;
+  /** Access sizes decoded here: a bit set of 1, 2 and 4. */
+  readonly widths: number;
+  /** Value of a constant, or of a latch at first; unsigned. */
+  readonly value: number;
+  /** A doorbell rings for this value only. */
+  readonly match: number | undefined;
+}
+
+/** A route in force. */
+export interface RouteHandle {
+  /** Value of a latch, unsigned. */
+  value: number;
+  /** The oldest kick not taken yet: the value written; -1 if there is none. */
+  takeKick(): number;
+  /** What was served so far. */
+  readonly counters: {
+    readonly reads: number;
+    readonly writes: number;
+    readonly bytesRead: number;
+    readonly bytesWritten: number;
+  };
+  /** From its return on, accesses come through the page; value, kicks and counters may still be read, once. */
+  remove(): void;
 }
 
 /** Host MMIO regions handed to the guest: `struct acrn_mmiodev`. Addresses and sizes in bytes, 4-KiB aligned. */

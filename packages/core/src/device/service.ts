@@ -10,6 +10,12 @@ export interface ServedRegion extends IoHandler {
   readonly serves: NativeService;
   /** Bytes. */
   readonly size: 1 | 2 | 4;
+  /** A doorbell that rings for this value only. */
+  readonly match?: number;
+  /** Gives a latch a cell that a backend serves natively; nothing: it keeps its value itself again. */
+  bind?(cell: { value: number } | undefined): void;
+  /** Rings a doorbell. */
+  kick?(value: number): void;
 }
 
 /** Reads a part of a little-endian value; bytes past its end are 0. */
@@ -37,13 +43,27 @@ export class Latch implements ServedRegion, DevicePart {
   readonly serves = 'latch';
   readonly kind = 'state';
   readonly slot = new PartSlot();
-  private current: number;
+  private own: number;
+  private cell: { value: number } | undefined;
 
   constructor(
     readonly size: 1 | 2 | 4,
     private readonly initial: number,
   ) {
-    this.current = initial;
+    this.own = initial;
+  }
+
+  bind(cell: { value: number } | undefined): void {
+    if (!cell) this.own = this.current;
+    this.cell = cell;
+  }
+
+  private get current(): number {
+    return this.cell ? this.cell.value : this.own;
+  }
+  private set current(value: number) {
+    if (this.cell) this.cell.value = value;
+    else this.own = value;
   }
 
   /** Unsigned; bits beyond the size are dropped. */
@@ -87,13 +107,17 @@ class Doorbell implements ServedRegion {
   constructor(
     readonly size: 1 | 2 | 4,
     private readonly ring: (value: number) => void,
+    readonly match: number | undefined,
   ) {}
   read(): number {
     return 0;
   }
   write(offset: number, _size: number, value: number): void {
     // A write into the middle of a doorbell is no kick: an eventfd would not match it either.
-    if (offset === 0) this.ring(value);
+    if (offset === 0 && (this.match === undefined || this.match === value)) this.ring(value);
+  }
+  kick(value: number): void {
+    this.ring(value);
   }
   peek(): number {
     return 0;
@@ -116,9 +140,21 @@ export function latch(size: 1 | 2 | 4, initial = 0): Latch {
   return new Latch(size, initial);
 }
 
-/** A region whose writes are kicks: `ring` gets the value written, reads give 0. */
-export function doorbell(size: 1 | 2 | 4, ring: (value: number) => void): ServedRegion {
-  return new Doorbell(size, ring);
+/**
+ * A region whose writes are kicks: `ring` gets the value written, reads give 0. A backend may merge equal kicks that
+ * come before the first of them is heard, as an eventfd does.
+ * @param options `match`: only this value rings; others are ignored, so that a backend may use an ioeventfd
+ */
+export function doorbell(
+  size: 1 | 2 | 4,
+  ring: (value: number) => void,
+  options: { readonly match?: number } = {},
+): ServedRegion {
+  const { match } = options;
+  if (match !== undefined && match !== (match & maskOf(size)) >>> 0) {
+    throw new TraplineError('TL_LAYOUT', `${hex(match)} does not fit ${size} bytes`, { who: 'doorbell' });
+  }
+  return new Doorbell(size, ring, match);
 }
 
 /** Is this a {@link constant}, {@link latch} or {@link doorbell}? */

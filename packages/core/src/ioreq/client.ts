@@ -1,6 +1,7 @@
 import type { AddressRange } from '../bus/range.js';
 import type { WidthAdapter } from '../bus/width-adapter.js';
 import type { AsyncIoHandler } from '../device/handler.js';
+import type { ServedRegion } from '../device/service.js';
 import type { TraplineError } from '../errors.js';
 
 /** A handler that waits, and what the framework needs to wait with it. */
@@ -18,6 +19,8 @@ export interface ClientRange extends AddressRange {
   readonly adapter: WidthAdapter;
   /** Set for a region declared with `defer`. */
   readonly deferred?: DeferredService;
+  /** Set for a region declared with `serve` that stands where a backend could serve it. */
+  readonly served?: ServedRegion;
 }
 
 /**
@@ -29,6 +32,8 @@ export class IoreqClient {
   failure: TraplineError | undefined;
   /** One of its ranges is served by a handler that may wait: its accesses leave the direct path. */
   defers = false;
+  /** Rings its doorbells that were rung natively, before an access of it is served. */
+  drain: ((client: IoreqClient) => void) | undefined;
   /** An access of it waits, so that others of it must wait, too. */
   busy = false;
 

@@ -230,6 +230,8 @@ export class Dispatcher {
   ): number {
     const range = this.set.range(entry);
     const { client, adapter } = range;
+    // A kick that came before this access was heard by the device before it.
+    client.drain?.(client);
     const refused = client.failure !== undefined || !this.allowed(range, write, offset, size);
     // Also an access to another region of a device that is busy waits for its turn.
     if (!refused && canDefer && (range.deferred || client.busy)) {

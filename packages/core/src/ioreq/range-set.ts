@@ -3,7 +3,7 @@ import { MmioMap, type Paint } from '../bus/mmio-map.js';
 import { PioTable } from '../bus/pio-table.js';
 import { ALL_WIDTHS, findOverlaps, overlappingPairs, rangeProblem } from '../bus/range.js';
 import type { IoHandler } from '../device/handler.js';
-import type { ClientRange } from './client.js';
+import type { ClientRange, IoreqClient } from './client.js';
 
 /** What one range has served. */
 export interface RangeCounters {
@@ -61,6 +61,10 @@ export class RangeSet {
   shadowed = 0;
   /** Is any range under another now? Then every byte of an access must be looked up. */
   overlapping = false;
+  /** Called when ranges, or the way they are served, have changed. */
+  onChange: () => void = () => {};
+  /** What of a range was served elsewhere. */
+  extra: (range: ClientRange) => Omit<RangeCounters, 'samples' | 'sampledMs'> | undefined = () => undefined;
   private readonly traced = new Set<number>();
   private readonly holes: number[] = [];
   /** Ranges in the order they were added: an entry is used again, a place in time is not. */
@@ -92,6 +96,7 @@ export class RangeSet {
         one.dynamic && !other.dynamic ? { range: one, under: other } : { range: other, under: one },
       );
     this.shadowed += under.length;
+    this.onChange();
     return under;
   }
 
@@ -106,6 +111,7 @@ export class RangeSet {
       this.f64.fill(0, (i + 1) * (WORDS / 2), (i + 2) * (WORDS / 2));
     }
     this.rebuild();
+    this.onChange();
   }
 
   range(entry: number): ClientRange {
@@ -120,23 +126,53 @@ export class RangeSet {
       else this.traced.add(i + 1);
       this.u32[(i + 1) * WORDS + RECORD.direct] = this.directSizes(range, i + 1);
     }
+    this.onChange();
+  }
+
+  /** Decides anew which accesses of a client go directly. */
+  refreshDirect(client: IoreqClient): void {
+    for (const [i, range] of this.ranges.entries()) {
+      if (range?.client === client) this.u32[(i + 1) * WORDS + RECORD.direct] = this.directSizes(range, i + 1);
+    }
+  }
+
+  /** May a backend serve this range now? */
+  isNative(range: ClientRange): boolean {
+    const entry = this.ranges.indexOf(range) + 1;
+    // Where ranges overlap, which one decodes an address is not the backend's to know.
+    return (
+      range.served !== undefined && entry > 0 && !range.client.failure && !this.traced.has(entry) && !this.overlapping
+    );
+  }
+
+  /** Adds what was served elsewhere to a range's own counters. */
+  count(range: ClientRange, by: Omit<RangeCounters, 'samples' | 'sampledMs'>): void {
+    const entry = this.ranges.indexOf(range) + 1;
+    if (entry === 0) return;
+    const at = entry * (WORDS / 2);
+    (this.f64[at + COUNTER.reads] as number) += by.reads;
+    (this.f64[at + COUNTER.writes] as number) += by.writes;
+    (this.f64[at + COUNTER.bytesRead] as number) += by.bytesRead;
+    (this.f64[at + COUNTER.bytesWritten] as number) += by.bytesWritten;
   }
 
   counters(range: ClientRange): RangeCounters {
     const at = (this.ranges.indexOf(range) + 1) * (WORDS / 2);
     const value = (index: number) => this.f64[at + index] as number;
+    const extra = this.extra(range);
     return {
-      reads: value(COUNTER.reads),
-      writes: value(COUNTER.writes),
-      bytesRead: value(COUNTER.bytesRead),
-      bytesWritten: value(COUNTER.bytesWritten),
+      reads: value(COUNTER.reads) + (extra?.reads ?? 0),
+      writes: value(COUNTER.writes) + (extra?.writes ?? 0),
+      bytesRead: value(COUNTER.bytesRead) + (extra?.bytesRead ?? 0),
+      bytesWritten: value(COUNTER.bytesWritten) + (extra?.bytesWritten ?? 0),
       samples: value(COUNTER.samples),
       sampledMs: value(COUNTER.sampledMs),
     };
   }
 
   private directSizes(range: ClientRange, entry: number): number {
-    if (range.deferred || range.client.defers || range.client.failure || this.traced.has(entry)) return 0;
+    const { client } = range;
+    if (range.deferred || client.defers || client.drain || client.failure || this.traced.has(entry)) return 0;
     return range.adapter.direct;
   }
 

@@ -10,6 +10,7 @@ import { IoreqPage } from '../ioreq/page.js';
 import { hostTime } from './clock.js';
 import { DeferredRequests } from './deferred.js';
 import { EventQueue } from './inbox.js';
+import { NativeRoutes } from './native-routes.js';
 
 /** What the path tells its machine. */
 export interface IoPathHost {
@@ -39,6 +40,7 @@ export class IoPath {
   readonly queue: EventQueue;
   readonly dispatcher: Dispatcher;
   readonly deferred: DeferredRequests;
+  readonly routes: NativeRoutes;
   readonly fallback: DefaultClient;
   private source: IoreqSource | undefined;
   private depth = 0;
@@ -68,12 +70,23 @@ export class IoPath {
       lines: (client) => host.lines(client),
     });
     this.dispatcher.sampleEvery = options.sampleEvery;
+    this.routes = new NativeRoutes(this.dispatcher.set, (range, thrown) => {
+      this.dispatcher.disable(range.client, this.dispatcher.failure(range, thrown, true, 0, range.size));
+    });
   }
 
   /** Takes requests from a backend's page from now on. */
   connect(source: IoreqSource): void {
     this.source = source;
     this.dispatcher.page = source.page;
+    this.routes.connect(source);
+  }
+
+  /** Doorbells that the backend serves were rung. */
+  kicked(): void {
+    this.enter();
+    this.routes.drain();
+    this.leave();
   }
 
   /** Serves claimed slots. Never throws. */

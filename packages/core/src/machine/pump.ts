@@ -1,83 +1,167 @@
 // One pump per JavaScript thread serves every machine whose backend has a request page: each in
 // turn, for a bounded time, then the event loop gets its turn; with nothing to do it sleeps until a
 // backend wakes it.
-import type { IoreqSource } from '../backend/backend.js';
+import { type IoreqGroup, type IoreqSource, TAKEN } from '../backend/backend.js';
 import { hostTime } from './clock.js';
 
 /** One machine as the pump sees it. */
 export interface Pumped {
   readonly source: IoreqSource;
   serve(claimed: number): void;
+  /** Doorbells that the backend serves were rung. */
+  kicked(): void;
   /** Its source threw: it is out of the pump, the other machines go on. */
   failed(thrown: unknown): void;
 }
 
-/** Longest time the event loop is kept waiting, in ms. */
-const TURN_MS = 2;
+/** Longest time the event loop is kept waiting, in µs. */
+const TURN_MICROSECONDS = 2000;
 
 type Globals = { readonly setImmediate?: (run: () => void) => unknown };
 
+/** A group of one, for a source that has none: it does not spin. */
+class LoneSource implements IoreqGroup {
+  private ends = 0;
+  constructor(private readonly source: IoreqSource) {}
+  beginTurn(microseconds: number): void {
+    this.ends = hostTime.now() + microseconds / 1000;
+  }
+  take(): number {
+    const claimed = this.source.take();
+    return claimed !== 0 && hostTime.now() >= this.ends ? claimed | TAKEN.turnOver : claimed;
+  }
+  wait(): number {
+    return this.take();
+  }
+  arm(wake: () => void): boolean {
+    return this.source.arm(wake);
+  }
+}
+
+/** A group and its machines, by their number in it. */
+class Lane {
+  readonly machines: (Pumped | undefined)[] = [];
+  private readonly counts = { machines: 0 };
+  constructor(readonly group: IoreqGroup) {}
+  add(machine: Pumped): void {
+    this.machines[machine.source.number ?? 0] = machine;
+    this.counts.machines++;
+  }
+  /** @returns was it there? */
+  remove(machine: Pumped): boolean {
+    const number = machine.source.number ?? 0;
+    if (this.machines[number] !== machine) return false;
+    this.machines[number] = undefined;
+    this.counts.machines--;
+    return true;
+  }
+  get empty(): boolean {
+    return this.counts.machines === 0;
+  }
+}
+
 class Pump {
-  private readonly machines = new Set<Pumped>();
+  private lanes: readonly Lane[] = [];
   private scheduled = false;
 
   add(machine: Pumped): void {
-    this.machines.add(machine);
+    const { source } = machine;
+    const known = source.group && this.lanes.find(({ group }) => group === source.group);
+    const lane = known ?? new Lane(source.group ?? new LoneSource(source));
+    if (!known) this.lanes = [...this.lanes, lane];
+    lane.add(machine);
     this.schedule();
   }
 
   remove(machine: Pumped): void {
-    this.machines.delete(machine);
+    for (const lane of this.lanes) lane.remove(machine);
+    this.lanes = this.lanes.filter((lane) => !lane.empty);
   }
 
   /** Serves what a machine has asked for until now. */
   serveNow(machine: Pumped): void {
-    if (this.machines.has(machine)) this.serve(machine);
+    if (!this.lanes.some((lane) => lane.machines.includes(machine))) return;
+    try {
+      const claimed = machine.source.take();
+      if (claimed !== 0) machine.serve(claimed);
+      machine.kicked();
+    } catch (thrown) {
+      this.drop(machine, thrown);
+    }
   }
 
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
     const { setImmediate } = globalThis as Globals;
-    if (setImmediate) setImmediate(() => this.turn());
-    else hostTime.setTimeout(() => this.turn(), 0);
+    if (setImmediate) setImmediate(this.next);
+    else hostTime.setTimeout(this.next, 0);
   }
 
-  private turn(): void {
+  private readonly next = (): void => {
     this.scheduled = false;
-    const until = hostTime.now() + TURN_MS;
+    this.turn();
+  };
+  private readonly woken = (): void => this.schedule();
+
+  private turn(): void {
+    const { lanes } = this;
+    for (const { group } of lanes) group.beginTurn(TURN_MICROSECONDS);
+    // Only a lane that is alone may wait: the others must not.
+    const alone = lanes.length === 1;
+    let over = false;
     let worked: boolean;
     do {
       worked = false;
-      for (const machine of this.machines) if (this.serve(machine)) worked = true;
-    } while (worked && hostTime.now() < until);
-    if (worked) this.schedule();
-    else for (const machine of this.machines) this.arm(machine);
-  }
-
-  private serve(machine: Pumped): boolean {
-    return this.guarded(machine, () => {
-      const claimed = machine.source.take(0);
-      if (claimed !== 0) machine.serve(claimed);
-      return claimed !== 0;
-    });
-  }
-
-  private arm(machine: Pumped): void {
-    this.guarded(machine, () => {
-      if (!machine.source.arm(() => this.schedule())) this.schedule();
-      return true;
-    });
-  }
-
-  private guarded(machine: Pumped, run: () => boolean): boolean {
-    try {
-      return run();
-    } catch (thrown) {
-      this.machines.delete(machine);
-      machine.failed(thrown);
-      return false;
+      for (const lane of lanes) {
+        const taken = this.serveLane(lane, alone);
+        if (taken !== 0) worked = true;
+        if ((taken & TAKEN.turnOver) !== 0) over = true;
+      }
+    } while (worked && !over && lanes === this.lanes);
+    if (worked || lanes !== this.lanes) {
+      this.schedule();
+      return;
     }
+    for (const lane of lanes) this.arm(lane);
+  }
+
+  /** Serves requests of a lane until it has none, or the turn is over. @returns what was taken last, if any was */
+  private serveLane(lane: Lane, alone: boolean): number {
+    const { group, machines } = lane;
+    let last = 0;
+    let machine: Pumped | undefined;
+    try {
+      for (;;) {
+        machine = undefined;
+        const taken = alone ? group.wait() : group.take();
+        if (taken === 0) return last;
+        last = taken;
+        machine = machines[taken >>> TAKEN.numberShift];
+        if (machine !== undefined) {
+          if ((taken & TAKEN.kicks) !== 0) machine.kicked();
+          if ((taken & TAKEN.slots) !== 0) machine.serve(taken & TAKEN.slots);
+        }
+        if ((taken & TAKEN.turnOver) !== 0 || !alone) return last;
+      }
+    } catch (thrown) {
+      // Whose fault it is, if it is a machine's; a group that throws has lost all of its machines.
+      for (const lost of machine ? [machine] : lane.machines) if (lost) this.drop(lost, thrown);
+      return last;
+    }
+  }
+
+  private arm(lane: Lane): void {
+    try {
+      if (!lane.group.arm(this.woken)) this.schedule();
+    } catch (thrown) {
+      for (const lost of lane.machines) if (lost) this.drop(lost, thrown);
+    }
+  }
+
+  private drop(machine: Pumped, thrown: unknown): void {
+    this.remove(machine);
+    machine.failed(thrown);
   }
 }
 

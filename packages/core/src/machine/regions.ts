@@ -91,6 +91,10 @@ function rangeOf(
     client,
     region: name,
     adapter,
+    // Byte order, stride and rules of its own are beyond what a backend serves.
+    ...(served && options.serve && stride === undefined && endian === 'little' && !options.valid && !options.impl
+      ? { served }
+      : {}),
     ...(options.defer
       ? {
           deferred: {

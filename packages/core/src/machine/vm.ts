@@ -193,7 +193,12 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       // A machine the pump knows lives until it is closed: only those go there that need it.
       if (!source.immediate) {
         const failed = (thrown: unknown) => this.finish({ reason: 'backend-failed', error: backendError(thrown) });
-        this.pumped = { source, failed, serve: (claimed) => this.io.serve(claimed) };
+        this.pumped = {
+          source,
+          failed,
+          serve: (claimed) => this.io.serve(claimed),
+          kicked: () => this.io.kicked(),
+        };
       }
     }
     backend.connect(this.host());
@@ -430,6 +435,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private async closeOnce(): Promise<void> {
     this.finish({ reason: 'closed' });
     this.io.deferred.abandon();
+    this.io.routes.disconnect();
     const failures: unknown[] = [];
     const failed = (thrown: unknown) => failures.push(thrown);
     await attempt(() => this.openBackend?.close()).catch(failed);

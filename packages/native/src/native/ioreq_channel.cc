@@ -1,8 +1,11 @@
 #include "ioreq_channel.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 
+#include "cpus.h"
+#include "handshake.h"
 #include "spin.h"
 
 namespace trapline {
@@ -20,12 +23,15 @@ void FutexWake(std::uint32_t* word) {
 }
 
 constexpr std::uint64_t kAllOnes = ~std::uint64_t{0};
+/** How long a vCPU that polls for its completion spins before it lets another thread of its CPU run. */
+constexpr unsigned kPollingYieldUs = 50;
 
 }  // namespace
 
-IoreqChannel::IoreqChannel(unsigned slots, unsigned wait_spin_us, std::function<void()> wake)
-    : slots_(slots), wait_spin_us_(wait_spin_us), wake_(std::move(wake)), mapping_(-1, kPageBytes) {
+IoreqChannel::IoreqChannel(unsigned slots, std::function<void()> announce)
+    : slots_(slots), announce_(std::move(announce)), mapping_(-1, kChannelBytes) {
   if (slots == 0 || slots > kSlots) throw SysError("ioreq page", EINVAL);
+  // A zeroed page reads as sixteen pending requests.
   for (unsigned slot = 0; slot < kSlots; slot++) State(slot).store(state::kFree);
 }
 
@@ -33,85 +39,111 @@ std::atomic_ref<std::uint32_t> IoreqChannel::State(unsigned slot) const {
   return std::atomic_ref<std::uint32_t>(At(slot).processed);
 }
 
-std::atomic_ref<std::uint64_t> IoreqChannel::Value(unsigned slot) const {
-  return std::atomic_ref<std::uint64_t>(At(slot).value);
+std::atomic_ref<std::uint64_t> IoreqChannel::Value(Slot& slot) { return std::atomic_ref<std::uint64_t>(slot.value); }
+
+std::atomic_ref<std::uint32_t> IoreqChannel::KernelHandled(unsigned slot) const {
+  return std::atomic_ref<std::uint32_t>(At(slot).kernel_handled);
 }
 
-void IoreqChannel::Post(unsigned slot, const Access& access) {
-  Slot& s = At(slot);
+std::atomic_ref<std::int32_t> IoreqChannel::Generation(unsigned slot) const {
+  return std::atomic_ref<std::int32_t>(control()->generation[slot]);
+}
+
+std::atomic_ref<std::int32_t> IoreqChannel::Asleep(unsigned slot) const {
+  return std::atomic_ref<std::int32_t>(control()->asleep[slot]);
+}
+
+void IoreqChannel::Fill(Slot& s, const Access& access) const {
   s.type = static_cast<std::uint32_t>(access.type);
-  s.completion_polling = 0;
+  s.completion_polling = completion_polling_ ? 1 : 0;
   s.direction = access.write ? 1 : 0;
   s.reserved = 0;
   s.address = access.address;
   s.size = access.size;
-  s.value = access.value;
-  s.kernel_handled = 0;
-  // Sequentially consistent: the server stores `armed` and then looks at the states, we store the state and
-  // then look at `armed`. One of the two must see the other. The same holds for `aborting`.
+  Value(s).store(access.value, std::memory_order_relaxed);
+}
+
+void IoreqChannel::Post(unsigned slot, const Access& access) {
+  Fill(At(slot), access);
+  // Sequentially consistent: see handshake.h. The same holds for `aborting_`.
   State(slot).store(state::kPending);
   if (aborting_.load()) {
     // Unless the server was faster: then it is the server's to complete, or to abort.
     if (Claim(slot)) AbortClaimed(slot);
     return;
   }
-  // Only the exchange that takes the flag wakes, so there is one wake per Arm.
-  if (armed_.load() && armed_.exchange(false)) wake_();
+  announce_();
+}
+
+void IoreqChannel::ServeInKernel(unsigned slot, const Access& access, std::uint64_t value) {
+  Slot& s = At(slot);
+  Fill(s, access);
+  // Never PENDING for anybody else: the claim is ours, and so is the completion.
+  std::atomic_ref<std::uint32_t>(s.kernel_handled).store(1, std::memory_order_relaxed);
+  CountGeneration(slot);
+  State(slot).store(state::kProcessing);
+  if (!access.write) Value(At(slot)).store(value, std::memory_order_relaxed);
+  State(slot).store(state::kComplete);
+  State(slot).store(state::kFree);
 }
 
 std::uint64_t IoreqChannel::Await(unsigned slot) {
   auto word = State(slot);
   const auto complete = [&] { return word.load(std::memory_order_acquire) == state::kComplete; };
-  if (!SpinUntil(wait_spin_us_, complete)) {
-    for (;;) {
-      asleep_[slot].store(true);
-      const std::uint32_t seen = word.load();
-      if (seen == state::kComplete) break;
-      FutexWait(&At(slot).processed, seen);
-    }
-    asleep_[slot].store(false);
+  if (completion_polling_) {
+    while (!SpinUntil(kPollingYieldUs, complete)) ::sched_yield();
+  } else if (!SpinUntil(SpinningHelps() ? wait_spin_us_.load(std::memory_order_relaxed) : 0, complete)) {
+    auto asleep = Asleep(slot);
+    SleepUntilComplete(word, asleep, state::kComplete,
+                       [&](std::uint32_t seen) { FutexWait(&At(slot).processed, seen); });
   }
-  const std::uint64_t value = Value(slot).load(std::memory_order_relaxed);
+  const std::uint64_t value = Value(At(slot)).load(std::memory_order_relaxed);
   word.store(state::kFree, std::memory_order_release);
   return value;
 }
 
-std::uint32_t IoreqChannel::Take(unsigned spin_us) {
+std::uint32_t IoreqChannel::Take() {
   std::uint32_t claimed = 0;
-  SpinUntil(spin_us, [&] {
-    for (unsigned slot = 0; slot < slots_; slot++) {
-      if (State(slot).load(std::memory_order_relaxed) == state::kPending && Claim(slot)) claimed |= 1u << slot;
-    }
-    return claimed != 0;
-  });
+  for (unsigned slot = 0; slot < slots_; slot++) {
+    if (State(slot).load(std::memory_order_relaxed) == state::kPending && Claim(slot)) claimed |= 1u << slot;
+  }
   return claimed;
 }
 
 bool IoreqChannel::Claim(unsigned slot) {
   std::uint32_t expected = state::kPending;
   if (!State(slot).compare_exchange_strong(expected, state::kProcessing)) return false;
-  generation_[slot].fetch_add(1);
+  KernelHandled(slot).store(0, std::memory_order_relaxed);
+  CountGeneration(slot);
   return true;
 }
 
+void IoreqChannel::CountGeneration(unsigned slot) {
+  // No other thread counts meanwhile: whoever claimed owns the slot, and the state word passed the count on.
+  auto generation = Generation(slot);
+  // Wraps, which signed addition may not.
+  const auto next = static_cast<std::uint32_t>(generation.load(std::memory_order_relaxed)) + 1;
+  generation.store(static_cast<std::int32_t>(next));
+}
+
 std::int32_t IoreqChannel::generation(unsigned slot) const {
-  return slot < kSlots ? generation_[slot].load() : 0;
+  return slot < slots_ ? Generation(slot).load() : 0;
 }
 
 bool IoreqChannel::Complete(unsigned slot, std::int32_t generation) {
-  if (slot >= slots_ || generation_[slot].load() != generation) return false;
+  // A slot of a kernel client has its own completer; completing it early would give the guest a stale value.
+  if (slot >= slots_ || Generation(slot).load() != generation || KernelHandled(slot).load() != 0) return false;
   std::uint32_t expected = state::kProcessing;
   if (!State(slot).compare_exchange_strong(expected, state::kComplete)) return false;
   WakeVcpu(slot);
   return true;
 }
 
-bool IoreqChannel::Arm() {
-  armed_.store(true);
-  if (!AnyPending()) return true;
-  // The flag may already be gone: then its wake is on the way, and the server must bear one too many.
-  armed_.exchange(false);
-  return false;
+void IoreqChannel::WakeVcpu(unsigned slot) {
+  if (slot >= slots_) return;
+  // A vCPU that polls for its completion is not asleep: `completion_polling` saves the wake-up and nothing else.
+  auto asleep = Asleep(slot);
+  WakeAsleep(asleep, [&] { FutexWake(&At(slot).processed); });
 }
 
 bool IoreqChannel::AnyPending() const {
@@ -124,7 +156,9 @@ bool IoreqChannel::AnyPending() const {
 void IoreqChannel::Abort() {
   aborting_.store(true);
   for (unsigned slot = 0; slot < slots_; slot++) {
-    if (Claim(slot) || State(slot).load() == state::kProcessing) AbortClaimed(slot);
+    if (Claim(slot) || (State(slot).load() == state::kProcessing && KernelHandled(slot).load() == 0)) {
+      AbortClaimed(slot);
+    }
   }
 }
 
@@ -132,14 +166,10 @@ void IoreqChannel::Resume() { aborting_.store(false); }
 
 void IoreqChannel::AbortClaimed(unsigned slot) {
   // Whoever settles this request later has an old generation.
-  generation_[slot].fetch_add(1);
-  Value(slot).store(kAllOnes, std::memory_order_relaxed);
+  CountGeneration(slot);
+  Value(At(slot)).store(kAllOnes, std::memory_order_relaxed);
   std::uint32_t expected = state::kProcessing;
   if (State(slot).compare_exchange_strong(expected, state::kComplete)) WakeVcpu(slot);
-}
-
-void IoreqChannel::WakeVcpu(unsigned slot) {
-  if (asleep_[slot].exchange(false)) FutexWake(&At(slot).processed);
 }
 
 }  // namespace trapline

@@ -2,11 +2,11 @@
 // serving thread claims and completes. What HSM does between hypervisor and device model on ACRN.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 
+#include "control_block.h"
 #include "ioreq_page.h"
 #include "sys.h"
 
@@ -25,60 +25,74 @@ class IoreqChannel {
  public:
   /**
    * @param slots how many slots are in use, from 0
-   * @param wait_spin_us how long a vCPU thread spins for its completion before it sleeps
-   * @param wake called on a vCPU thread when a request was posted while the server was armed
+   * @param announce called on a vCPU thread whenever a request was posted: see `Announce` in handshake.h
    */
-  IoreqChannel(unsigned slots, unsigned wait_spin_us, std::function<void()> wake);
+  IoreqChannel(unsigned slots, std::function<void()> announce);
+
+  unsigned slots() const { return slots_; }
+  /** How long a vCPU thread spins for its completion before it sleeps, in µs, where spinning helps. On any thread. */
+  void set_wait_spin(unsigned us) { wait_spin_us_.store(us, std::memory_order_relaxed); }
+  /** vCPU threads spin until their completion, however long that takes, and are never woken. Before any request. */
+  void set_completion_polling(bool polling) { completion_polling_ = polling; }
 
   // --- the hypervisor's end, on the thread of vCPU `slot` -------------------------------------
 
   /** FREE -> PENDING. While aborting, the request completes with all ones at once. */
   void Post(unsigned slot, const Access& access);
+  /**
+   * The whole of a request that a kernel client handles, as HSM's ioeventfd client does: the page shows it with
+   * `kernel_handled`, and the server may neither take nor complete it.
+   */
+  void ServeInKernel(unsigned slot, const Access& access, std::uint64_t value);
   /** Waits for COMPLETE, takes the value, COMPLETE -> FREE. */
   std::uint64_t Await(unsigned slot);
 
   // --- the server's end, on one thread --------------------------------------------------------
 
-  /** PENDING -> PROCESSING for every pending slot, as a bitmap; waits at most `spin_us` for the first. */
-  std::uint32_t Take(unsigned spin_us);
+  /** PENDING -> PROCESSING for every pending slot, as a bitmap. */
+  std::uint32_t Take();
   /** How often a slot was claimed or aborted; an int32 that wraps. */
   std::int32_t generation(unsigned slot) const;
-  /** PROCESSING -> COMPLETE and wakes the vCPU, if `generation` is current. */
+  /** PROCESSING -> COMPLETE and wakes the vCPU, if `generation` is current. JavaScript does the same without a call. */
   bool Complete(unsigned slot, std::int32_t generation);
-  /** Asks for one `wake`. @returns false, and asks for nothing, if a request is pending now */
-  bool Arm();
+  /** Wakes a vCPU that sleeps; after its slot is COMPLETE. */
+  void WakeVcpu(unsigned slot);
+  bool AnyPending() const;
 
   /** Completes every request in flight, and every later one until `Resume`, with all ones. */
   void Abort();
   /** Only while no vCPU thread posts. */
   void Resume();
 
+  /** The page, and the control block behind it. */
   const Mapping& mapping() const { return mapping_; }
-  /** The page leaves the process; only after the vCPU threads have ended. The server's end then finds no slots. */
+  Slot& At(unsigned slot) const { return page()->slots[slot]; }
+  std::atomic_ref<std::uint32_t> State(unsigned slot) const;
+  /** They leave the process; only after the vCPU threads have ended. The server's end then finds no slots. */
   void Unmap() {
     slots_ = 0;
     mapping_.Unmap();
   }
 
  private:
-  std::atomic_ref<std::uint32_t> State(unsigned slot) const;
-  std::atomic_ref<std::uint64_t> Value(unsigned slot) const;
-  Slot& At(unsigned slot) const { return page()->slots[slot]; }
+  static std::atomic_ref<std::uint64_t> Value(Slot& slot);
+  std::atomic_ref<std::uint32_t> KernelHandled(unsigned slot) const;
+  std::atomic_ref<std::int32_t> Generation(unsigned slot) const;
+  std::atomic_ref<std::int32_t> Asleep(unsigned slot) const;
   IoreqPage* page() const { return reinterpret_cast<IoreqPage*>(mapping_.data()); }
-  bool AnyPending() const;
+  ControlBlock* control() const { return reinterpret_cast<ControlBlock*>(mapping_.data() + kPageBytes); }
   /** PENDING -> PROCESSING, by one thread only. */
   bool Claim(unsigned slot);
+  void CountGeneration(unsigned slot);
+  void Fill(Slot& slot, const Access& access) const;
   void AbortClaimed(unsigned slot);
-  void WakeVcpu(unsigned slot);
 
   unsigned slots_;
-  const unsigned wait_spin_us_;
-  const std::function<void()> wake_;
+  std::atomic<unsigned> wait_spin_us_{0};
+  bool completion_polling_ = false;
+  const std::function<void()> announce_;
   Mapping mapping_;
-  std::atomic<bool> armed_{false};
   std::atomic<bool> aborting_{false};
-  std::array<std::atomic<bool>, kSlots> asleep_{};
-  std::array<std::atomic<std::int32_t>, kSlots> generation_{};
 };
 
 }  // namespace trapline

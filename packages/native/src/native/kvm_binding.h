@@ -9,7 +9,5 @@ namespace trapline {
 Napi::Value ProbeKvmBinding(const Napi::CallbackInfo& info);
 /** `openKvm(options, onEvents)`: a machine at rest. */
 Napi::Value OpenKvmBinding(const Napi::CallbackInfo& info);
-/** `liveSessions()`: machines whose memory JavaScript has not yet let go of. */
-Napi::Value LiveSessionsBinding(const Napi::CallbackInfo& info);
 
 }  // namespace trapline

@@ -2,12 +2,11 @@
 
 namespace trapline {
 
-KvmSession::KvmSession(uv_loop_t* loop, const SessionOptions& options, std::function<void(std::uint32_t)> woken)
-    : ram_(options.memory),
-      channel_(1, options.wait_spin_us, [this] { waker_.Raise(kRequestPending); }),
-      vm_(options.device, ram_),
-      waker_(loop, std::move(woken)) {
-  vcpu_ = std::make_unique<KvmVcpu>(vm_, channel_, 0, options.entry,
+KvmSession::KvmSession(uv_loop_t* loop, const SessionOptions& options, std::shared_ptr<SleepGate> gate,
+                       std::function<void(std::uint32_t)> woken)
+    : ram_(options.memory), io_(1, std::move(gate)), vm_(options.device, ram_), waker_(loop, std::move(woken)) {
+  io_.channel().set_wait_spin(options.wait_spin_us);
+  vcpu_ = std::make_unique<KvmVcpu>(vm_, io_, 0, options.entry,
                                     KvmVcpu::Events{
                                         [this] { waker_.Raise(kResting); },
                                         [this] { waker_.Raise(kResetDone); },
@@ -17,7 +16,7 @@ KvmSession::KvmSession(uv_loop_t* loop, const SessionOptions& options, std::func
 
 void KvmSession::Run() {
   if (!open()) return;
-  channel_.Resume();
+  io_.channel().Resume();
   waker_.KeepAlive(true);
   vcpu_->Run();
 }
@@ -28,13 +27,7 @@ void KvmSession::Reset() {
   if (!open()) return;
   // The order first: then a vCPU whose request is aborted finds it and starts no further access.
   vcpu_->Reset();
-  channel_.Abort();
-}
-
-bool KvmSession::Arm() {
-  if (!open()) return true;
-  waker_.KeepAlive(true);
-  return channel_.Arm();
+  io_.channel().Abort();
 }
 
 void KvmSession::SetIrqLine(unsigned gsi, bool level) {
@@ -52,16 +45,17 @@ std::string KvmSession::reset_error() { return open() ? vcpu_->reset_error() : "
 void KvmSession::Close(std::function<void()> closed) {
   if (open()) {
     // The thread may wait for a device: nobody will answer any more, so it gets all ones.
-    channel_.Abort();
+    io_.channel().Abort();
     vcpu_->Stop();
     vcpu_.reset();
+    io_.ThreadsEnded();
     vm_.Close();
   }
   waker_.Close(std::move(closed));
 }
 
 void KvmSession::ReleaseMemory() {
-  channel_.Unmap();
+  io_.Unmap();
   ram_.Release();
 }
 

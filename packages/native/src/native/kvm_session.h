@@ -9,16 +9,15 @@
 #include <string>
 
 #include "guest_ram.h"
-#include "ioreq_channel.h"
 #include "kvm_vcpu.h"
 #include "kvm_vm.h"
 #include "loop_waker.h"
+#include "session_binding.h"
 
 namespace trapline {
 
 /** What the loop is woken for; a bit set. */
 enum SessionEvent : std::uint32_t {
-  kRequestPending = 1,
   kResting = 2,
   kResetDone = 4,
   kStopped = 8,
@@ -32,12 +31,13 @@ struct SessionOptions {
 };
 
 /** All members are for the loop's thread. */
-class KvmSession {
+class KvmSession final : public Session {
  public:
-  KvmSession(uv_loop_t* loop, const SessionOptions& options, std::function<void(std::uint32_t events)> woken);
-  ~KvmSession() { Close(); }
+  KvmSession(uv_loop_t* loop, const SessionOptions& options, std::shared_ptr<SleepGate> gate,
+             std::function<void(std::uint32_t events)> woken);
+  ~KvmSession() override { Close(nullptr); }
 
-  IoreqChannel& channel() { return channel_; }
+  MachineIo& io() override { return io_; }
   GuestRam& ram() { return ram_; }
   bool open() const { return vcpu_ != nullptr; }
 
@@ -45,28 +45,20 @@ class KvmSession {
   bool Pause();
   bool resting() { return vcpu_ == nullptr || vcpu_->resting(); }
   void Reset();
-  /** Requests may be armed for: the loop stays alive from here on. */
-  bool Arm();
+  /** Shall the machine keep the process alive? It does not at first. */
+  void KeepAlive(bool alive) { waker_.KeepAlive(alive); }
   void SetIrqLine(unsigned gsi, bool level);
   void SignalMsi(std::uint64_t address, std::uint32_t data);
   std::optional<VcpuStop> stop();
   std::string reset_error();
-  /** The guest has ended for good: it no longer keeps the process alive. */
-  void LetExit() { waker_.KeepAlive(false); }
 
-  /**
-   * Completes requests in flight, ends the thread, closes every descriptor. Memory stays until `ReleaseMemory`.
-   * Idempotent.
-   * @param closed called when the loop has let go of us
-   */
-  void Close(std::function<void()> closed = nullptr);
-  /** No pointer into RAM or page may be left. Idempotent; after `Close`. */
-  void ReleaseMemory();
+  void Close(std::function<void()> closed) override;
+  void ReleaseMemory() override;
 
  private:
   // Destroyed from the bottom up. What is likeliest to fail comes before what the event loop has to let go of.
   GuestRam ram_;
-  IoreqChannel channel_;
+  MachineIo io_;
   KvmVm vm_;
   LoopWaker waker_;
   std::unique_ptr<KvmVcpu> vcpu_;

@@ -59,8 +59,8 @@ const char* InternalErrorName(std::uint32_t suberror) {
 
 }  // namespace
 
-KvmVcpu::KvmVcpu(KvmVm& vm, IoreqChannel& channel, unsigned index, std::uint16_t entry, Events events)
-    : vm_(vm), channel_(channel), index_(index), events_(std::move(events)), gate_(events_.resting) {
+KvmVcpu::KvmVcpu(KvmVm& vm, MachineIo& io, unsigned index, std::uint16_t entry, Events events)
+    : vm_(vm), io_(io), index_(index), events_(std::move(events)), gate_(events_.resting) {
   fd_ = UniqueFd(Check(::ioctl(vm.fd(), KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU"));
   run_mapping_ = Mapping(fd_.get(), static_cast<std::size_t>(vm.vcpu_mmap_size()));
   run_ = reinterpret_cast<kvm_run*>(run_mapping_.data());
@@ -210,9 +210,11 @@ std::uint64_t KvmVcpu::Transact(const Access& access) {
   // Between two parts of one access a pause takes effect as well; after a reset or a stop was ordered, the rest of
   // the access goes nowhere.
   if (gate_.Wait(false) != Order::kRun) return ~std::uint64_t{0};
-  channel_.Post(index_, access);
+  std::uint64_t value = 0;
+  if (io_.services().Serve(access, value)) return value;
+  io_.channel().Post(index_, access);
   gate_.EnterDevice();
-  return Mask(channel_.Await(index_), access.size);
+  return Mask(io_.channel().Await(index_), access.size);
 }
 
 void KvmVcpu::FinishInstruction() {

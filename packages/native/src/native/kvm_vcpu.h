@@ -8,10 +8,10 @@
 #include <string>
 #include <thread>
 
-#include "ioreq_channel.h"
 #include "kvm_abi.h"
 #include "kvm_state.h"
 #include "kvm_vm.h"
+#include "machine_io.h"
 #include "run_gate.h"
 #include "sys.h"
 
@@ -37,8 +37,8 @@ class KvmVcpu {
     std::function<void()> stopped;
   };
 
-  /** Creates vCPU `index`, at rest at 0:`entry` in real mode. `vm` and `channel` must outlive it. */
-  KvmVcpu(KvmVm& vm, IoreqChannel& channel, unsigned index, std::uint16_t entry, Events events);
+  /** Creates vCPU `index`, at rest at 0:`entry` in real mode. `vm` and `io` must outlive it. */
+  KvmVcpu(KvmVm& vm, MachineIo& io, unsigned index, std::uint16_t entry, Events events);
   ~KvmVcpu() { Stop(); }
 
   void Run() { gate_.Give(Order::kRun); }
@@ -47,7 +47,7 @@ class KvmVcpu {
   bool resting() { return gate_.resting(); }
   /** To the first instruction; only while paused, with no request in flight. Calls `reset_done`. */
   void Reset() { gate_.Give(Order::kReset); }
-  /** Ends the thread; the caller has aborted the channel's requests. Idempotent. */
+  /** Ends the thread; the caller has aborted the requests in flight. Idempotent. */
   void Stop();
 
   /** What ended the vCPU, if something did since the last reset. */
@@ -71,7 +71,7 @@ class KvmVcpu {
   bool Fail(const std::string& message, std::uint32_t suberror = 0);
 
   KvmVm& vm_;
-  IoreqChannel& channel_;
+  MachineIo& io_;
   const unsigned index_;
   const Events events_;
   RunGate gate_;

@@ -13,7 +13,10 @@ function guest(code, onEvents = () => {}) {
   const options = { device: '/dev/kvm', memory: 2 ** 20, entry: 0x1000, waitSpinMicroseconds: 0 };
   const session = addon.openKvm(options, onEvents);
   new Uint8Array(session.ram[0].buffer).set(code, 0x1000);
-  session.arm();
+  // What a pump does: it wakes us for requests.
+  addon.poller.onWoken(() => onEvents(1));
+  addon.poller.arm();
+  session.keepAlive(true);
   session.run();
   return session;
 }
@@ -43,7 +46,7 @@ const endings = {
   /** A guest that ended does not keep the process alive. */
   async ended() {
     const session = guest(JUMP_TO_NOWHERE, (events) => {
-      if (events & 8) session.letExit();
+      if (events & 8) session.keepAlive(false);
     });
   },
   /** What a listener throws is an uncaught exception like any other. */

@@ -45,7 +45,6 @@ export class StubMachine implements BackendHost {
   constructor(
     readonly backend: Backend,
     private readonly handler: StubHandler,
-    private readonly spinMicroseconds = 0,
   ) {
     this.source = backend.ioreq as IoreqSource;
     backend.connect(this);
@@ -127,7 +126,7 @@ export class StubMachine implements BackendHost {
 
   private pump(): void {
     if (!this.pumping) return;
-    const claimed = this.source.take(this.spinMicroseconds);
+    const claimed = this.source.take();
     if (claimed !== 0) this.serve(claimed);
     if (claimed !== 0) setImmediate(() => this.pump());
     else if (this.pumping && !this.source.arm(() => this.pump())) setImmediate(() => this.pump());
