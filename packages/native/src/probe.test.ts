@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type KvmFacts, loadNative } from './addon.js';
+import { INTERFACE_VERSION, type KvmFacts, loadNative } from './addon.js';
 import { kvm } from './kvm.js';
 import { explainKvm, kvmCapabilities } from './kvm-probe.js';
 
