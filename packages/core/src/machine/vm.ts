@@ -368,6 +368,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     await this.backend.pause();
     // What a CPU asked for before it stopped belongs to the time before.
     if (this.pumped) pump.serveNow(this.pumped);
+    this.io.kicked();
     // It may have ended meanwhile.
     this.must('paused');
     this.quiet();
