@@ -7,11 +7,13 @@ export {
   type AccessStream,
   type CompiledStream,
   compileStream,
+  mixRead,
   STREAM_FLAG,
   STREAM_WORD,
   STREAM_WORDS,
   type StreamAccess,
   StreamCursor,
+  type StreamProgress,
 } from './backend/stream.js';
 export { type Attachment, type AttachmentOptions, mmio, pio } from './device/attachment.js';
 export {

@@ -36,7 +36,7 @@ export interface MachinePlan {
   readonly devices: readonly DevicePlan[];
 }
 
-const GUEST_KINDS: readonly Guest['kind'][] = ['flat', 'script'];
+const GUEST_KINDS: readonly Guest['kind'][] = ['flat', 'script', 'stream'];
 
 /** Plans a machine; what is wrong with it is added to `problems`. */
 export function planMachine(machine: Machine, problems: TraplineError[]): MachinePlan {
