@@ -134,6 +134,28 @@ describe.skipIf(!native.addon)('addon: sim: a machine', () => {
       expect(backend.violations()).toEqual({ count: 0, lines: [] });
     }
   });
+
+  it('has no device where RAM is, which does not trap', async () => {
+    @Device({ type: 'low', summary: 'a register below 16 MiB' })
+    class Low {
+      @Mmio({ base: 0x80_0000, size: 4 }) readonly register = { read: () => 1, write: () => {} };
+    }
+    const accesses: StreamAccess[] = [{ space: 'mmio', direction: 'read', address: 0x80_0000, size: 4 }];
+    const run = (memory: string) =>
+      start(
+        defineMachine({
+          memory,
+          devices: { low: use(Low) },
+          guest: { kind: 'stream', streams: [{ accesses }] },
+          defaults: { report: 'never' },
+        }),
+        { backend: sim() },
+      );
+    await expect(run('16M')).rejects.toThrow(/low: mmio 0x800000-0x800003, but sim traps only 0x1000000-/);
+    const vm = await run('8M');
+    expect(await vm.wait()).toEqual({ reason: 'halted' });
+    await vm.close();
+  });
 });
 
 describe.skipIf(!native.addon)('addon: sim: the server in C++', () => {
