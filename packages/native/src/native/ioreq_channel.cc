@@ -128,24 +128,18 @@ bool IoreqChannel::AwaitLooking(unsigned slot, const std::function<void(std::uin
   if (SpinUntil(SpinningHelps() ? wait_spin_us_.load(std::memory_order_relaxed) : 0, complete)) return true;
   auto asleep = Asleep(slot);
   asleep.store(1);
+  // Whoever completes from here on finds the flag up, unless we see COMPLETE before we sleep.
+  const std::uint32_t before = notified_[slot].load();
   bool slept = false;
   while (!complete()) {
     FutexWaitFor(&At(slot).processed, word.load(), kLookEvery);
     slept = true;
-    // Taken for an earlier request: the flag goes up again, and what is found then needs no wake-up.
-    if (asleep.load() == 0 && word.load() != state::kComplete) {
-      asleep.store(1);
-      slept = false;
-    }
   }
+  const auto woken = [&] { return !slept || notified_[slot].load() != before; };
   const auto patience = std::chrono::steady_clock::now() + kLateWake;
-  bool woken = !slept || asleep.load() == 0;
-  while (!woken && std::chrono::steady_clock::now() < patience) {
-    std::this_thread::sleep_for(kLookEvery);
-    woken = asleep.load() == 0;
-  }
+  while (!woken() && std::chrono::steady_clock::now() < patience) std::this_thread::sleep_for(kLookEvery);
   asleep.store(0);
-  return woken;
+  return woken();
 }
 
 std::uint32_t IoreqChannel::Take() {
@@ -189,7 +183,10 @@ void IoreqChannel::WakeVcpu(unsigned slot) {
   if (slot >= slots_) return;
   // A vCPU that polls for its completion is not asleep: `completion_polling` saves the wake-up and nothing else.
   auto asleep = Asleep(slot);
-  WakeAsleep(asleep, [&] { FutexWake(&At(slot).processed); });
+  WakeAsleep(asleep, [&] {
+    notified_[slot].fetch_add(1);
+    FutexWake(&At(slot).processed);
+  });
 }
 
 bool IoreqChannel::AnyPending() const {
