@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "loop_poll.h"
 #include "sys.h"
-#include "uv_abi.h"
 
 namespace trapline {
 
@@ -14,7 +14,7 @@ class LoopWaker {
  public:
   /** @param woken called on the loop's thread with the bits raised since the last call */
   LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t bits)> woken);
-  ~LoopWaker();
+  ~LoopWaker() { Close(); }
   LoopWaker(const LoopWaker&) = delete;
   LoopWaker& operator=(const LoopWaker&) = delete;
 
@@ -24,7 +24,7 @@ class LoopWaker {
   // --- on the loop's thread ---------------------------------------------------------------------
 
   /** Shall this keep the process alive? It does not at first. */
-  void KeepAlive(bool alive);
+  void KeepAlive(bool alive) { poll_.KeepAlive(alive); }
   /** No `woken` from here on; `closed` is called once libuv has let go of the handle. Idempotent. */
   void Close(std::function<void()> closed = nullptr);
 
@@ -32,10 +32,9 @@ class LoopWaker {
   void OnReadable();
 
   const std::function<void(std::uint32_t)> woken_;
-  UniqueFd event_;
   std::atomic<std::uint32_t> bits_{0};
-  /** Owned by libuv once closing: it outlives us until its close callback. */
-  trapline_uv_handle* handle_ = nullptr;
+  UniqueFd event_;
+  LoopPoll poll_;
 };
 
 }  // namespace trapline
