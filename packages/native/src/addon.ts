@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { messageOf } from '@trapline/core';
 
 /** Of this file and `addon.cc`: raised together with every change of what is below. */
-export const INTERFACE_VERSION = 2;
+export const INTERFACE_VERSION = 3;
 
 /** What a look at a KVM device told. */
 export interface KvmFacts {
@@ -19,7 +19,7 @@ export interface KvmFacts {
   readonly physicalBits: number;
 }
 
-/** Why a vCPU does not go on. */
+/** Why a machine does not go on: what its first vCPU to end met. */
 export interface NativeStop {
   readonly reason: 'halted' | 'triple-fault' | 'power-off' | 'reset' | 'failed';
   readonly message: string;
@@ -27,6 +27,7 @@ export interface NativeStop {
   readonly rip: string;
   readonly exitReason: number;
   readonly suberror: number;
+  readonly vcpu: number;
 }
 
 /** Bits of the argument of a session's `onEvents`. */
@@ -81,12 +82,17 @@ export interface NativeSession extends NativeMachine {
   readonly ram: readonly { readonly base: number; readonly buffer: ArrayBuffer }[];
   setIrqLine(gsi: number, level: boolean): void;
   signalMsi(addressLow: number, addressHigh: number, data: number): void;
+  /** @returns an eventfd of the session's: each signal is an edge on the line */
+  openIrqfd(gsi: number): number;
+  closeIrqfd(fd: number): void;
   run(): void;
   /** @returns true if no vCPU executes; otherwise `resting` is announced */
   pause(): boolean;
   resting(): boolean;
   reset(): void;
   resetError(): string;
+  /** Ends the machine if all vCPUs sleep for ever and none has left the guest since the last call. */
+  checkHalted(): void;
   stop(): NativeStop | undefined;
   keepAlive(alive: boolean): void;
 }
@@ -102,6 +108,7 @@ export interface NativeAddon {
     options: {
       readonly device: string;
       readonly memory: number;
+      readonly vcpus: number;
       readonly entry: number;
       readonly waitSpinMicroseconds: number;
     },

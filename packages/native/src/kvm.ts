@@ -1,4 +1,4 @@
-// The KVM backend: one vCPU in the kernel, its accesses through the I/O request page.
+// The KVM backend: vCPUs in the kernel, their accesses through the I/O request page.
 import {
   type Backend,
   type BackendCapabilities,
@@ -10,6 +10,7 @@ import {
   type GuestMemory,
   hex,
   type IoreqGroup,
+  type Irqfd,
   type MmioDevice,
   messageOf,
   RegionMemory,
@@ -17,7 +18,7 @@ import {
 } from '@trapline/core';
 import { EVENT, loadNative, type NativeAddon, type NativeSession, type NativeStop } from './addon.js';
 import { NativeSource } from './ioreq-source.js';
-import { explainKvm, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
+import { explainKvm, IRQ_LINES, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
 import { groupOf } from './poller.js';
 
 /** How {@link kvm} finds and uses the kernel. */
@@ -29,10 +30,16 @@ export interface KvmOptions {
    * no CPU left beside the vCPUs for whoever answers.
    */
   readonly waitSpinMicroseconds?: number;
+  /**
+   * How often a running machine that makes no accesses is checked for having halted for good, in ms; default 1000.
+   * Each check interrupts its vCPUs once.
+   */
+  readonly haltCheckMilliseconds?: number;
 }
 
 const NAME = 'kvm';
 const DEFAULT_SPIN = 50;
+const DEFAULT_HALT_CHECK = 1000;
 /** Where a real-mode entry can be: one segment, and the image must leave the interrupt vectors alone. */
 const REAL_MODE_END = 0x1_0000;
 
@@ -92,6 +99,7 @@ async function openKvm(
         {
           device,
           memory,
+          vcpus: cpus,
           entry: guest?.address ?? 0,
           waitSpinMicroseconds: options.waitSpinMicroseconds ?? DEFAULT_SPIN,
         },
@@ -106,6 +114,7 @@ async function openKvm(
     groupOf(addon),
     kvmCapabilities(Math.log2(lastAddress + 1), memory),
     guest !== undefined,
+    options.haltCheckMilliseconds ?? DEFAULT_HALT_CHECK,
   );
   if (guest && image) backend.memory.write(guest.address, image);
   return backend;
@@ -161,6 +170,7 @@ class KvmBackend implements Backend {
   private host: BackendHost | undefined;
   private pausing: Pending | undefined;
   private resetting: Pending | undefined;
+  private haltCheck: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(
@@ -168,6 +178,7 @@ class KvmBackend implements Backend {
     group: IoreqGroup,
     readonly capabilities: BackendCapabilities,
     private readonly hasGuest: boolean,
+    private readonly haltCheckMilliseconds: number,
   ) {
     this.ram = new RegionMemory(session.ram.map(({ base, buffer }) => ({ base, bytes: new Uint8Array(buffer) })));
     this.memory = this.ram;
@@ -187,6 +198,22 @@ class KvmBackend implements Backend {
     native('TL_BACKEND_FAILED', () => this.session.signalMsi(address >>> 0, high, data >>> 0), 'an MSI was refused');
   }
 
+  irqfd(gsi: number): Irqfd {
+    if (this.closed) throw new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME });
+    if (!Number.isInteger(gsi) || gsi < 0 || gsi >= IRQ_LINES) throw beyond(`there is no line ${gsi}`);
+    const what = `line ${gsi} cannot be given an eventfd`;
+    const fd = native('TL_BACKEND_FAILED', () => this.session.openIrqfd(gsi), what);
+    let open = true;
+    return {
+      fd,
+      close: () => {
+        // Once: the number may be another eventfd's by now.
+        if (open) this.session.closeIrqfd(fd);
+        open = false;
+      },
+    };
+  }
+
   assignMmioDevice(device: MmioDevice): void {
     throw this.noPassthrough(device);
   }
@@ -199,12 +226,17 @@ class KvmBackend implements Backend {
     if (this.resetting) throw new TraplineError('TL_VM_STATE', 'the machine is being reset', { who: NAME });
     // Whoever runs a machine that is just being paused no longer waits for it to rest.
     this.settlePause();
-    if (this.hasGuest) this.session.run();
     // Nothing runs without a guest; the machine waits for close(), as it would on any backend.
-    else this.session.keepAlive(true);
+    if (!this.hasGuest) {
+      this.session.keepAlive(true);
+      return;
+    }
+    this.session.run();
+    this.haltCheck ??= setInterval(() => this.session.checkHalted(), this.haltCheckMilliseconds).unref();
   }
 
   pause(): Promise<void> {
+    this.stopHaltCheck();
     if (this.pausing) return this.pausing.promise;
     if (this.closed || this.resetting || this.session.pause()) return Promise.resolve();
     this.pausing = pending();
@@ -229,6 +261,7 @@ class KvmBackend implements Backend {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.stopHaltCheck();
     this.session.close();
     this.ram.close();
     this.settlePause();
@@ -252,10 +285,16 @@ class KvmBackend implements Backend {
     this.resetting = undefined;
     const error = this.session.resetError();
     if (error === '') done?.resolve();
-    else done?.reject(new TraplineError('TL_BACKEND_FAILED', `the vCPU cannot be reset: ${error}`, { who: NAME }));
+    else done?.reject(new TraplineError('TL_BACKEND_FAILED', `the vCPUs cannot be reset: ${error}`, { who: NAME }));
+  }
+
+  private stopHaltCheck(): void {
+    clearInterval(this.haltCheck);
+    this.haltCheck = undefined;
   }
 
   private onStop(stop: NativeStop): void {
+    this.stopHaltCheck();
     if (stop.reason === 'reset') {
       this.host?.resetRequested();
       return;
@@ -264,10 +303,10 @@ class KvmBackend implements Backend {
       this.host?.stopped(stop.reason);
       return;
     }
-    const { rip, exitReason, suberror } = stop;
-    const error = new TraplineError('TL_BACKEND_FAILED', `${stop.message}, at rip ${rip}`, {
+    const { vcpu, rip, exitReason, suberror } = stop;
+    const error = new TraplineError('TL_BACKEND_FAILED', `${stop.message}, at rip ${rip} of vCPU ${vcpu}`, {
       who: NAME,
-      details: { rip, exitReason, suberror },
+      details: { vcpu, rip, exitReason, suberror },
     });
     this.host?.stopped('backend-failed', { error });
   }

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of what the TypeScript side calls, so that a stale binary is told from a current one.
-constexpr int kInterfaceVersion = 2;
+constexpr int kInterfaceVersion = 3;
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interfaceVersion", Napi::Number::New(env, kInterfaceVersion));
