@@ -52,9 +52,14 @@ export class StubMachine implements BackendHost {
   }
 
   /** Opens a backend around `code`, placed and entered at 0x1000 in real mode. */
-  static async open(provider: BackendProvider, code: readonly number[], handler: StubHandler): Promise<StubMachine> {
+  static async open(
+    provider: BackendProvider,
+    code: readonly number[],
+    handler: StubHandler,
+    cpus = 1,
+  ): Promise<StubMachine> {
     const backend = await provider.open({
-      cpus: 1,
+      cpus,
       memory: 2 ** 20,
       guest: { kind: 'flat', address: 0x1000, image: () => Uint8Array.from(code) },
       log: undefined as never,
