@@ -123,6 +123,7 @@ export * from './ioreq/layout.js';
 export { type IoRequest, IoreqPage } from './ioreq/page.js';
 export type { TraceFilter, TraceRecord, TraceSink } from './ioreq/trace.js';
 export { type LogLevel, type LogRecord, type LogSink, RateLimit } from './log.js';
+export type { AttachOptions } from './machine/attach.js';
 export { HostClock, MachineClock, VirtualClock } from './machine/clock.js';
 export {
   type DeviceUse,

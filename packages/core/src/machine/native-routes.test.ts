@@ -124,12 +124,14 @@ describe('native routes', () => {
   });
 
   it('a doorbell that throws costs its device; later kicks are dropped', () => {
-    const { of, dev, cpu, failures } = machine();
+    const { of, dev, cpu, failures, vm } = machine();
     const [route] = of('doorbell') as [Route];
     route.kicks = [1, 0xbad, 2];
     expect(cpu.read('mmio', 0x1010, 4)).toBe(0xffff_ffff);
     expect(dev.heard).toEqual(['kick 1']);
     expect(failures.map(({ code }) => code)).toEqual(['TL_DEVICE_HANDLER']);
+    expect(of('constant')).toEqual([]);
+    vm.traceOn({}, () => {})();
     expect(of('constant')).toEqual([]);
   });
 

@@ -45,6 +45,8 @@ LoopWaker::~LoopWaker() { Close(); }
 
 void LoopWaker::Raise(std::uint32_t bits) {
   bits_.fetch_or(bits);
+  std::lock_guard lock(event_mutex_);
+  if (!event_) return;
   const std::uint64_t one = 1;
   // EAGAIN means that the counter is full, hence readable: the loop will look anyway.
   [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
@@ -75,6 +77,7 @@ void LoopWaker::Close(std::function<void()> closed) {
   uv_poll_stop(handle);
   handle->data = new Closing{std::move(closed)};
   uv_close(handle, OnClosed);
+  std::lock_guard lock(event_mutex_);
   // libuv allows it right after uv_close, and a caller who counts descriptors finds none left.
   event_.Reset();
 }
