@@ -46,6 +46,14 @@ class IoreqChannel {
   void ServeInKernel(unsigned slot, const Access& access, std::uint64_t value);
   /** Waits for COMPLETE, takes the value, COMPLETE -> FREE. */
   std::uint64_t Await(unsigned slot);
+  /**
+   * Waits for COMPLETE as `Await` does, but looks at the slot all the time, at least once in a millisecond.
+   * @param look told the state at every look
+   * @returns false if the slot was completed but nobody woke the vCPU, which slept
+   */
+  bool AwaitLooking(unsigned slot, const std::function<void(std::uint32_t state)>& look);
+  /** What a request looks like in its slot. */
+  void Fill(Slot& slot, const Access& access) const;
 
   // --- the server's end, on one thread --------------------------------------------------------
 
@@ -63,11 +71,16 @@ class IoreqChannel {
   void Abort();
   /** Only while no vCPU thread posts. */
   void Resume();
+  bool aborting() const { return aborting_.load(); }
+  /** Ends the wait of a vCPU whatever its server made of its slot. While aborting, and before the vCPU posts again. */
+  void ReleaseVcpu(unsigned slot);
 
   /** The page, and the control block behind it. */
   const Mapping& mapping() const { return mapping_; }
   Slot& At(unsigned slot) const { return page()->slots[slot]; }
   std::atomic_ref<std::uint32_t> State(unsigned slot) const;
+  std::atomic_ref<std::uint32_t> KernelHandled(unsigned slot) const;
+  static std::atomic_ref<std::uint64_t> Value(Slot& slot);
   /** They leave the process; only after the vCPU threads have ended. The server's end then finds no slots. */
   void Unmap() {
     slots_ = 0;
@@ -75,8 +88,6 @@ class IoreqChannel {
   }
 
  private:
-  static std::atomic_ref<std::uint64_t> Value(Slot& slot);
-  std::atomic_ref<std::uint32_t> KernelHandled(unsigned slot) const;
   std::atomic_ref<std::int32_t> Generation(unsigned slot) const;
   std::atomic_ref<std::int32_t> Asleep(unsigned slot) const;
   IoreqPage* page() const { return reinterpret_cast<IoreqPage*>(mapping_.data()); }
@@ -84,7 +95,6 @@ class IoreqChannel {
   /** PENDING -> PROCESSING, by one thread only. */
   bool Claim(unsigned slot);
   void CountGeneration(unsigned slot);
-  void Fill(Slot& slot, const Access& access) const;
   void AbortClaimed(unsigned slot);
 
   unsigned slots_;

@@ -140,6 +140,6 @@ export function hostHoldings(): { readonly descriptors: number; readonly threads
     descriptors: readdirSync('/proc/self/fd').length,
     threads: readdirSync('/proc/self/task').length,
     // Only what the addon maps by name: the heap's own mappings come and go.
-    mappings: maps.filter((line) => /trapline-ram|kvm-vcpu/.test(line)).length,
+    mappings: maps.filter((line) => /trapline-ram|kvm-vcpu|\/dev\/zero/.test(line)).length,
   };
 }
