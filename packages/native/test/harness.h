@@ -2,6 +2,7 @@
 // report or a thread that hangs is the failure of one named test.
 #pragma once
 
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -23,6 +24,12 @@ struct Failure : std::runtime_error {
 struct Skip : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+/** Says what did not hold, at once: threads that wait for the failed one may never let the test end. */
+[[noreturn]] inline void Fail(const std::string& message) {
+  std::printf("     %s\n", message.c_str());
+  throw Failure(message);
+}
 
 /** Puts a test on the list; see `TEST`. */
 struct Registration {
@@ -47,7 +54,7 @@ std::string Shown(const Value& value) {
 inline void Check(bool holds, const char* what, const char* file, int line, const std::string& more = {}) {
   if (holds) return;
   const std::string path(file);
-  throw Failure(path.substr(path.rfind('/') + 1) + ":" + std::to_string(line) + ": " + what + more);
+  Fail(path.substr(path.rfind('/') + 1) + ":" + std::to_string(line) + ": " + what + more);
 }
 
 template <typename A, typename B>
@@ -112,5 +119,5 @@ class Threads {
     } catch (const Type& thrown) {                                                        \
       return thrown;                                                                      \
     }                                                                                     \
-    throw ::trapline::test::Failure(std::string(#expression) + " threw no " #Type);       \
+    ::trapline::test::Fail(std::string(#expression) + " threw no " #Type);                \
   }()

@@ -47,6 +47,8 @@ constexpr int kSkipped = 77;
   } catch (const Skip& skip) {
     std::printf("     %s\n", skip.what());
     result = kSkipped;
+  } catch (const Failure&) {
+    result = kFailed;
   } catch (const std::exception& failure) {
     std::printf("     %s\n", failure.what());
     result = kFailed;
