@@ -159,10 +159,10 @@ function cpp() {
 }
 
 /**
- * Runs the tests with that in their names. @returns what they printed
+ * Runs the tests with that in their names.
  * @param {string} program
  * @param {string} filter
- * @returns {Promise<string>}
+ * @returns {Promise<string>} what they printed
  */
 function run(program, filter) {
   return new Promise((done) => {

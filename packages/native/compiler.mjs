@@ -14,9 +14,9 @@ import { spawn, spawnSync } from 'node:child_process';
  */
 export function findCompiler() {
   if (process.env.TRAPLINE_NO_COMPILER === '1') return undefined;
-  const candidates = [process.env.CXX, 'c++', 'g++', 'clang++'].filter((name) => name);
-  for (const candidate of candidates) {
-    const [command, ...prefix] = candidate.split(' ').filter((word) => word);
+  for (const candidate of [process.env.CXX, 'c++', 'g++', 'clang++']) {
+    const [command, ...prefix] = (candidate ?? '').split(' ').filter((word) => word);
+    if (command === undefined) continue;
     const answer = spawnSync(command, [...prefix, '--version'], { encoding: 'utf8' });
     if (answer.status === 0) return { command, prefix, version: answer.stdout };
   }
