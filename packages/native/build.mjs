@@ -1,17 +1,19 @@
 // Builds the addon with nothing but a C++ compiler: no node-gyp, no Node headers to download.
 //   TRAPLINE_NATIVE=required   a missing compiler or a failed compile is an error (exit 1)
+//   TRAPLINE_SANITIZE=address  builds another addon, into build/address, for a Node that preloads AddressSanitizer
 //   TRAPLINE_PLATFORM=...      stands in for this machine's platform, TRAPLINE_NO_COMPILER=1 for a machine without one
-import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compile, findCompiler } from './compiler.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const sources = join(here, 'src', 'native');
-const output = join(here, 'build');
+const sanitize = process.env.TRAPLINE_SANITIZE ?? '';
+const output = join(here, 'build', sanitize);
 const addon = join(output, 'trapline_native.node');
 const stampFile = join(output, 'stamp');
 const logFile = join(output, 'build.log');
@@ -27,19 +29,6 @@ function without(reason) {
 function headers(name, folder) {
   const require = createRequire(import.meta.url);
   return join(dirname(require.resolve(`${name}/package.json`)), folder);
-}
-
-/** First compiler that answers, with what it says about itself. */
-function findCompiler() {
-  if (process.env.TRAPLINE_NO_COMPILER === '1') return undefined;
-  const candidates = [process.env.CXX, 'c++', 'g++', 'clang++'].filter((name) => name);
-  for (const candidate of candidates) {
-    // CXX may carry arguments: `ccache g++`.
-    const [command, ...prefix] = candidate.split(' ').filter((word) => word);
-    const answer = spawnSync(command, [...prefix, '--version'], { encoding: 'utf8' });
-    if (answer.status === 0) return { command, prefix, version: answer.stdout };
-  }
-  return undefined;
 }
 
 const platform = process.env.TRAPLINE_PLATFORM ?? process.platform;
@@ -60,7 +49,7 @@ const files = readdirSync(sources).sort();
 const units = files.filter((name) => name.endsWith('.cc'));
 const flags = [
   '-std=c++20',
-  '-O2',
+  ...(sanitize ? ['-O1', '-g', `-fsanitize=${sanitize}`, '-fno-omit-frame-pointer'] : ['-O2']),
   '-fPIC',
   '-pthread',
   '-Wall',
@@ -70,7 +59,12 @@ const flags = [
   '-DNAPI_CPP_EXCEPTIONS',
   '-DNODE_ADDON_API_DISABLE_DEPRECATED',
 ];
-const linkFlags = ['-shared', '-pthread', '-static-libstdc++', '-static-libgcc'];
+// The sanitizer watches the C++ library it finds loaded; otherwise nobody need have ours.
+const linkFlags = [
+  '-shared',
+  '-pthread',
+  ...(sanitize ? [`-fsanitize=${sanitize}`] : ['-static-libstdc++', '-static-libgcc']),
+];
 
 const hash = createHash('sha256');
 for (const name of files)
@@ -94,17 +88,6 @@ function upToDate() {
 }
 if (upToDate()) process.exit(0);
 
-/** Runs the compiler. @returns what it said, and whether it was content */
-function compile(args) {
-  return new Promise((resolve) => {
-    const child = spawn(compiler.command, [...compiler.prefix, ...args], { cwd: here });
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part) => (text += part));
-    child.on('error', (error) => resolve({ ok: false, text: `${text}${error.message}\n` }));
-    child.on('close', (code) => resolve({ ok: code === 0, text }));
-  });
-}
-
 /** Compiles every unit, as many at a time as there are CPUs, and links them into `target`. */
 async function build(folder, target) {
   const include = ['-isystem', headers('node-api-headers', 'include'), '-isystem', headers('node-addon-api', '.')];
@@ -113,12 +96,14 @@ async function build(folder, target) {
   const worker = async () => {
     for (let unit = next++; unit < units.length; unit = next++) {
       const source = join('src', 'native', units[unit]);
-      results[unit] = await compile([...flags, ...include, '-c', source, '-o', join(folder, `${units[unit]}.o`)]);
+      const args = [...flags, ...include, '-c', source, '-o', join(folder, `${units[unit]}.o`)];
+      results[unit] = await compile(compiler, args, here);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
   if (results.every(({ ok }) => ok)) {
-    results.push(await compile([...linkFlags, '-o', target, ...units.map((unit) => join(folder, `${unit}.o`))]));
+    const objects = units.map((unit) => join(folder, `${unit}.o`));
+    results.push(await compile(compiler, [...linkFlags, '-o', target, ...objects], here));
   }
   return { ok: results.every(({ ok }) => ok), text: results.map(({ text }) => text).join('') };
 }

@@ -195,9 +195,12 @@ const ADDON = fileURLToPath(new URL('../build/trapline_native.node', import.meta
 const BUILD_LOG = fileURLToPath(new URL('../build/build.log', import.meta.url));
 const loaded = new Map<string, NativeAddon>();
 
-/** Loads the addon. Never throws; what is missing is said in one line. */
+/**
+ * Loads the addon. Never throws; what is missing is said in one line. The variable TRAPLINE_NATIVE_ADDON names another
+ * file, such as one built for a sanitizer.
+ */
 export function loadNative(options: NativeLoadOptions = {}): NativeLoad {
-  const path = options.path ?? ADDON;
+  const path = options.path ?? process.env.TRAPLINE_NATIVE_ADDON ?? ADDON;
   const platform = options.platform ?? process.env.TRAPLINE_PLATFORM ?? process.platform;
   if (platform !== 'linux') {
     return {

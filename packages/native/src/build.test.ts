@@ -35,7 +35,7 @@ const runs = () => readFileSync(join(folder, 'fake-c++.runs'), 'utf8').split('\n
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'trapline-test-'));
   folders.push(folder);
-  cpSync(join(home, 'build.mjs'), join(folder, 'build.mjs'));
+  for (const name of ['build.mjs', 'compiler.mjs']) cpSync(join(home, name), join(folder, name));
   cpSync(join(home, 'src', 'native'), join(folder, 'src', 'native'), { recursive: true });
   symlinkSync(join(home, 'node_modules'), join(folder, 'node_modules'), 'junction');
 });

@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
-const addon = createRequire(import.meta.url)('../../build/trapline_native.node');
+const addon = createRequire(import.meta.url)(process.env.TRAPLINE_NATIVE_ADDON ?? '../../build/trapline_native.node');
 const [how, hypervisor] = isMainThread ? process.argv.slice(2) : workerData;
 
 /** A guest of `code`, at rest at 0:1000. */
