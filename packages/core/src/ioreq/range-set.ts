@@ -67,7 +67,8 @@ export class RangeSet {
   private readonly inOrder = new Set<ClientRange>();
   private readonly handlerNumbers = new Map<IoHandler, number>();
 
-  constructor() {
+  /** @param named told whose range got which entry */
+  constructor(private readonly named: (entry: number, owner: string) => void = () => {}) {
     this.pio = [NO_PORTS, NO_PORTS, NO_PORTS];
     this.mmio = [NO_MMIO, NO_MMIO, NO_MMIO, NO_MMIO];
   }
@@ -145,6 +146,7 @@ export class RangeSet {
     this.ranges[i] = range;
     this.inOrder.add(range);
     const entry = i + 1;
+    this.named(entry, range.client.name);
     if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(8, (entry + 1) * 2));
     let handler = this.handlerNumbers.get(range.adapter.handler);
     if (handler === undefined) {

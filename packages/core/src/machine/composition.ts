@@ -14,6 +14,7 @@ import {
 } from '../device/tokens.js';
 import { messageOf, TraplineError } from '../errors.js';
 import { type ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { HandlerMarks } from '../ioreq/handler-watch.js';
 import type { RangeSet } from '../ioreq/range-set.js';
 import { type GuestReport, type LogSink, SinkLog } from '../log.js';
 import { hostTime } from './clock.js';
@@ -35,6 +36,8 @@ export interface MachineServices {
   readonly queue: EventQueue;
   /** The ranges of the machine, for those the guest programs. */
   readonly ranges: () => RangeSet;
+  /** Told of all device code that runs outside of an access. */
+  readonly marks: HandlerMarks;
   readonly logSink: LogSink;
   readonly report: (device: string) => GuestReport;
   /** A device failed outside of an access. */
@@ -94,10 +97,11 @@ export class Composition {
       decoder: new DeviceDecoder(client, log, services.ranges),
     };
     try {
+      const construct = () => constructDevice(this.container, plan.device, give);
       const { instance, made } = DeviceInstance.construct({ log, clock: services.clock, guard }, () =>
-        constructDevice(this.container, plan.device, give),
+        services.marks.run(plan.id, 'its constructor', construct),
       );
-      device = new DeviceInstance(plan, instance, client, lines, fail);
+      device = new DeviceInstance(plan, instance, client, lines, fail, services.marks);
       device.adopt(made, problems);
       device.ranges = regionsOf(plan, instance, client, problems);
       this.devices.set(plan.id, device);
