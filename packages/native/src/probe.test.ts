@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type KvmFacts, loadNative } from './addon.js';
+import { INTERFACE_VERSION, type KvmFacts, loadNative } from './addon.js';
 import { kvm } from './kvm.js';
 import { explainKvm, kvmCapabilities } from './kvm-probe.js';
 
@@ -38,7 +38,7 @@ describe('loading the addon', () => {
     const path = file('old.cjs', 'exports.interfaceVersion = 0;');
     expect(loadNative({ platform: 'linux', path })).toMatchObject({
       addon: undefined,
-      reason: 'the native addon has interface 0, not 1',
+      reason: `the native addon has interface 0, not ${INTERFACE_VERSION}`,
       fix: expect.stringContaining('build it again'),
     });
   });

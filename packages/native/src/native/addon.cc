@@ -2,17 +2,19 @@
 #include <napi.h>
 
 #include "kvm_binding.h"
+#include "watchdog_binding.h"
 
 namespace {
 
 // Raised with every change of what the TypeScript side calls, so that a stale binary is told from a current one.
-constexpr int kInterfaceVersion = 1;
+constexpr int kInterfaceVersion = 2;
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interfaceVersion", Napi::Number::New(env, kInterfaceVersion));
   exports.Set("probeKvm", Napi::Function::New<trapline::ProbeKvmBinding>(env, "probeKvm"));
   exports.Set("openKvm", Napi::Function::New<trapline::OpenKvmBinding>(env, "openKvm"));
   exports.Set("liveSessions", Napi::Function::New<trapline::LiveSessionsBinding>(env, "liveSessions"));
+  exports.Set("openWatchdog", Napi::Function::New<trapline::OpenWatchdogBinding>(env, "openWatchdog"));
   return exports;
 }
 

@@ -13,6 +13,7 @@ KvmSession::KvmSession(uv_loop_t* loop, const SessionOptions& options, std::func
                                         [this] { waker_.Raise(kResetDone); },
                                         [this] { waker_.Raise(kStopped); },
                                     });
+  pausable_.emplace(loop, [this](bool held) { vcpu_->Hold(held); });
 }
 
 void KvmSession::Run() {
@@ -51,6 +52,7 @@ std::string KvmSession::reset_error() { return open() ? vcpu_->reset_error() : "
 
 void KvmSession::Close(std::function<void()> closed) {
   if (open()) {
+    pausable_.reset();
     // The thread may wait for a device: nobody will answer any more, so it gets all ones.
     channel_.Abort();
     vcpu_->Stop();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "guest_ram.h"
@@ -13,6 +14,7 @@
 #include "kvm_vcpu.h"
 #include "kvm_vm.h"
 #include "loop_waker.h"
+#include "pausables.h"
 
 namespace trapline {
 
@@ -70,6 +72,7 @@ class KvmSession {
   KvmVm vm_;
   LoopWaker waker_;
   std::unique_ptr<KvmVcpu> vcpu_;
+  std::optional<Pausable> pausable_;
 };
 
 }  // namespace trapline

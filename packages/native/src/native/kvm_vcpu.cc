@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "kvm_cpuid.h"
+#include "quiet_thread.h"
 
 namespace trapline {
 
@@ -70,17 +71,7 @@ KvmVcpu::KvmVcpu(KvmVm& vm, IoreqChannel& channel, unsigned index, std::uint16_t
   initial_.EnterRealMode(entry);
   initial_.Restore(fd_.get());
 
-  // The thread inherits a mask with everything blocked: the process's signals stay with its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    thread_ = std::thread([this] { ThreadMain(); });
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = QuietThread("trapline-vcpu" + std::to_string(index_), [this] { ThreadMain(); });
 }
 
 bool KvmVcpu::Pause() {
@@ -88,6 +79,11 @@ bool KvmVcpu::Pause() {
   if (gate_.resting()) return true;
   Kick();
   return false;
+}
+
+void KvmVcpu::Hold(bool held) {
+  gate_.Hold(held);
+  if (held) Kick();
 }
 
 void KvmVcpu::Stop() {
@@ -112,7 +108,6 @@ std::string KvmVcpu::reset_error() {
 }
 
 void KvmVcpu::ThreadMain() {
-  ::pthread_setname_np(::pthread_self(), ("trapline-vcpu" + std::to_string(index_)).c_str());
   bool ended = false;
   for (;;) {
     switch (gate_.Wait(ended)) {

@@ -45,6 +45,8 @@ class KvmVcpu {
   /** @returns true if the vCPU is at rest already; otherwise `resting` is called once it is */
   bool Pause();
   bool resting() { return gate_.resting(); }
+  /** Keeps it out of the guest whatever is ordered, or no longer. On any thread, until `Stop`. */
+  void Hold(bool held);
   /** To the first instruction; only while paused, with no request in flight. Calls `reset_done`. */
   void Reset() { gate_.Give(Order::kReset); }
   /** Ends the thread; the caller has aborted the channel's requests. Idempotent. */
