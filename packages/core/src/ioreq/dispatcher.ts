@@ -164,13 +164,17 @@ export class Dispatcher {
           size,
           size === 4 ? valueLow >>> 0 : valueLow & (size === 1 ? 0xff : 0xffff),
         );
-        marks.leave(frame);
-        if (result === undefined || !isStrayPromise(result)) return 0;
+        if (result === undefined || !isStrayPromise(result)) {
+          marks.leave(frame);
+          return 0;
+        }
         throw new BadValue(result, size, 'write');
       }
       const value = handler.read(offset, size);
-      marks.leave(frame);
-      if (fitsAccess(value, size)) return value | 0;
+      if (fitsAccess(value, size)) {
+        marks.leave(frame);
+        return value | 0;
+      }
       throw new BadValue(value, size);
     } catch (thrown) {
       marks.leave(frame);

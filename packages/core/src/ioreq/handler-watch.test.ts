@@ -162,12 +162,27 @@ describe('a handler that answers later', () => {
     expect([seen[1], watch.running()]).toEqual([['late write 2 pio 42 cpu1'], []]);
   });
 
-  it('is not seen any more after it threw at once', async () => {
+  it.each([
+    [
+      'threw at once',
+      () => {
+        throw new Error('no');
+      },
+    ],
+    [
+      'returned what throws when it is asked',
+      () =>
+        Object.assign(Promise.resolve(0), {
+          // biome-ignore lint/suspicious/noThenProperty: it is what this is about
+          then() {
+            throw new Error('no');
+          },
+        }),
+    ],
+  ])('is not seen any more after it %s', async (_what, act) => {
     const watch = new FakeWatch();
     const { cpu, failures } = boot({ late: use(Waiting) }, { services: { watch } });
-    inside = () => {
-      throw new Error('no');
-    };
+    inside = act;
     await cpu.readAsync('pio', 0x30, 1);
     expect([failures.length, watch.running()]).toEqual([1, []]);
   });
