@@ -78,8 +78,9 @@ class Watchdog {
   };
 
   void ThreadMain();
-  /** The longest frames first: which are due, if any? `passed` is the time since the last look. */
+  /** @param passed time since the last look */
   void Look(Duration passed, std::unique_lock<std::mutex>& lock);
+  /** The innermost frame that has run as long as `limit` and was not reported. */
   std::optional<unsigned> FindDue(Duration limit, bool Seen::*reported) const;
   /** What runs in a frame, unless it has returned just now. */
   std::optional<Overdue> Read(unsigned frame) const;
