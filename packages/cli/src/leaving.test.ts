@@ -1,7 +1,7 @@
 // Every way out of a running machine: the exit code says which, the terminal is as it was.
-import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { BIN, execute, FIXTURES, machineText, project, trapline } from '../test/cli.js';
+import { hasTerminals, inTerminal, NORMAL } from '../test/terminal.js';
 
 const FOREVER = { 'm.ts': machineText('exit: use(Exit)', 'await new Promise(() => {});') };
 
@@ -116,27 +116,6 @@ describe('the console', () => {
     expect(patient).toMatchObject({ code: 9, stdout: 'ready\nlate' });
   });
 });
-
-/** Runs the command in a terminal of its own, and looks at the terminal afterwards. */
-async function inTerminal(
-  env: string,
-  args: string,
-  ...keys: string[]
-): Promise<{ code: number; text: string; modes: string }> {
-  const shell = `${env} '${process.execPath}' '${BIN}' run console-machine.ts ${args}; echo "rc=$?"; stty -a; sleep 0.2`;
-  const { stdout } = await execute(['script', '-qec', shell, '/dev/null'], {
-    keepOpen: true,
-    when: ['ready', (child) => keys.forEach((key, i) => void setTimeout(() => child.stdin?.write(key), 150 * (i + 1)))],
-  });
-  const text = stdout.replaceAll('\r', '');
-  const [before, after] = text.split(/^rc=(?=\d)/m) as [string, string];
-  const modes = (after.match(/-?\b(icanon|echo|isig|opost)\b/g) ?? []).sort().join(' ');
-  return { code: Number.parseInt(after, 10), text: before, modes };
-}
-const NORMAL = 'echo icanon isig opost';
-const hasTerminals = spawnSync('script', ['-qec', 'stty -a', '/dev/null'], { encoding: 'utf8' }).stdout?.includes(
-  'icanon',
-);
 
 describe.skipIf(!hasTerminals)('pty: the terminal', () => {
   it("is the guest's, Ctrl-C included, until Ctrl-A x leaves", async () => {

@@ -36,6 +36,10 @@ export const ERROR_CODES = {
   TL_DEVICE_HOOK: ['a device plugin threw in a life-cycle hook', 'fix the plugin'],
   TL_DUPLICATE_CORE: ['two copies of @trapline/core are loaded', 'dedupe the dependency so that one copy remains'],
   TL_DUPLICATE_TYPE: ['two plugins declare the same device type', 'remove or rename one of them'],
+  TL_HANDLER_TIMEOUT: [
+    'a device plugin did not return in time',
+    'a handler must return at once: finish slow work later, or declare the region with defer: true',
+  ],
   TL_HOST_RESOURCE: ['a host resource could not be opened', 'see the cause: path, permission or peer'],
   TL_INTERNAL: ['something nobody foresaw', 'run again with --debug; if the stack shows no code of yours, report it'],
   TL_INJECT: ['a constructor parameter cannot be injected', 'import its class as a value, or list it in static inject'],

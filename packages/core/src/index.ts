@@ -119,6 +119,7 @@ export {
   TraplineError,
 } from './errors.js';
 export type { DefaultCounters, DefaultPolicy, UnclaimedAccess } from './ioreq/default-client.js';
+export { type HandlerWatch, WATCH, WATCH_KIND } from './ioreq/handler-watch.js';
 export * from './ioreq/layout.js';
 export { type IoRequest, IoreqPage } from './ioreq/page.js';
 export type { TraceFilter, TraceRecord, TraceSink } from './ioreq/trace.js';

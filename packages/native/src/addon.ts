@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type CompiledStream, messageOf, type StreamProgress } from '@trapline/core';
 
 /** Of this file and `addon.cc`: raised together with every change of what is below. */
-export const INTERFACE_VERSION = 3;
+export const INTERFACE_VERSION = 4;
 
 /** What a look at a KVM device told. */
 export interface KvmFacts {
@@ -159,6 +159,16 @@ export interface NativeSimOptions {
   readonly streams: readonly CompiledStream[];
 }
 
+/** A thread that watches this one, as the addon gives it. After `close` every member is a no-op. */
+export interface NativeWatchdog {
+  /** Where this thread says what it does, as in core's `WATCH`; detached by `close`. */
+  readonly words: ArrayBuffer;
+  name(entry: number, text: string): void;
+  /** What ran too long since the last call, if anything did. */
+  takeExpired(): { readonly who: string; readonly what: string } | undefined;
+  close(): void;
+}
+
 /** The addon's exports. */
 export interface NativeAddon {
   readonly interfaceVersion: number;
@@ -177,6 +187,19 @@ export interface NativeAddon {
     onEvents: (events: number) => void,
   ): NativeKvm;
   openSim(options: NativeSimOptions, onEvents: (events: number) => void): NativeSim;
+  /** @param onExpired called on this thread's event loop, hence after what ran too long has returned */
+  openWatchdog(
+    options: {
+      /** In ms; 0 is never. */
+      readonly warnAfterMs: number;
+      readonly timeoutMs: number;
+      /** Descriptor that lines are written to; -1 is none. */
+      readonly fd: number;
+      readonly exitCode: number | undefined;
+      readonly fix: string;
+    },
+    onExpired: () => void,
+  ): NativeWatchdog;
 }
 
 /** The addon, or why there is none. */

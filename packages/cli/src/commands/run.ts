@@ -1,6 +1,7 @@
 import { url as inspectorUrl } from 'node:inspector';
 import {
   type BackendChoice,
+  type HandlerWatch,
   isHostResource,
   type LogRecord,
   type Machine,
@@ -13,6 +14,7 @@ import {
 import { parse, type Values } from '../arguments.js';
 import { registerBackends } from '../backends.js';
 import { isDebugging, printError, say } from '../print.js';
+import { parseHandlerTimeout, whileWatched } from '../run/handler-watch.js';
 import { type Ending, ProcessGuard } from '../run/process-guard.js';
 import { type RunReport, reportOf, reportText } from '../run/report.js';
 import { parseTrace, traceLine } from '../run/trace.js';
@@ -26,6 +28,11 @@ const SPEC = {
   options: {
     backend: { type: 'text', value: 'NAME', help: 'what runs the CPUs: kvm, sim, sim-js, or auto (the default)' },
     input: { type: 'text', value: 'TEXT', help: 'typed for the guest, then end of input; - is standard input' },
+    'handler-timeout': {
+      type: 'text',
+      value: 'SECONDS',
+      help: 'end the machine when a device handler runs this long: 10 by default, 0 is never',
+    },
     profile: { type: 'flag', help: 'time every access, not 1 in 64' },
     trace: { type: 'texts', value: 'FILTER', help: 'print accesses: all, or for example com1,write or 0x3f8-0x3ff' },
     quiet: { type: 'flag', help: 'print errors only: no backend line, no warnings, no table' },
@@ -49,6 +56,7 @@ export const run: Command = {
   spec: SPEC,
   async run(args: readonly string[], host: Host): Promise<number> {
     const { values, operands } = parse(SPEC, args);
+    const timeoutMs = parseHandlerTimeout(values['handler-timeout']);
     const guard = new ProcessGuard();
     try {
       const [{ machine, problems }] = await Promise.all([
@@ -56,14 +64,21 @@ export const run: Command = {
         registerBackends(),
       ]);
       for (const problem of problems) printError(problem);
-      return await runMachine(machine, values, guard);
+      return await whileWatched({ timeoutMs, quiet: values.quiet }, (watch) =>
+        runMachine(machine, values, guard, watch),
+      );
     } finally {
       guard.dispose();
     }
   },
 };
 
-async function runMachine(machine: Machine, options: Options, guard: ProcessGuard): Promise<number> {
+async function runMachine(
+  machine: Machine,
+  options: Options,
+  guard: ProcessGuard,
+  watch: HandlerWatch | undefined,
+): Promise<number> {
   const filters = options.trace.map((text) => parseTrace(text, Object.keys(machine.devices)));
   if (machine.guest === undefined) say('the machine has no guest: nothing runs until Ctrl-C');
   const { configureConsoles } = await import('../run/console.js');
@@ -80,6 +95,7 @@ async function runMachine(machine: Machine, options: Options, guard: ProcessGuar
     signal: guard.signal,
     // A breakpoint is no hang: deadlines of deferred accesses are off.
     debugging: inspectorUrl() !== undefined,
+    watch,
     onBackend: (choice) => {
       backend = choice.provider.name;
       if (options.quiet) return;

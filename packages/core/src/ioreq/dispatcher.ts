@@ -6,6 +6,7 @@ import { isStrayPromise } from '../device/stray.js';
 import { isA, messageOf, TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from './client.js';
 import type { DefaultClient } from './default-client.js';
+import { accessKind, HandlerMarks } from './handler-watch.js';
 import { DIRECTION, REQUEST, SLOT_WORDS, WORD } from './layout.js';
 import type { IoreqPage } from './page.js';
 import { COUNTER, RangeSet, RECORD } from './range-set.js';
@@ -52,7 +53,7 @@ const DOUBLES = WORDS / 2;
  * direct path.
  */
 export class Dispatcher {
-  readonly set = new RangeSet();
+  readonly set: RangeSet;
   /** Every n-th access is timed; 0 times none. A power of two. */
   sampleEvery = 0;
   /** High half of the last read, an int32. */
@@ -66,7 +67,11 @@ export class Dispatcher {
     public page: IoreqPage,
     private readonly fallback: DefaultClient,
     private readonly host: DispatcherHost,
-  ) {}
+    /** Told of every call of a handler. */
+    readonly marks: HandlerMarks = new HandlerMarks(),
+  ) {
+    this.set = new RangeSet((entry, owner) => marks.name(entry, owner));
+  }
 
   /** Serves each slot of a bitmap; all but deferred ones are complete when it returns. */
   serve(claimed: number): void {
@@ -150,6 +155,8 @@ export class Dispatcher {
       read(o: number, s: number): number;
       write(o: number, s: number, v: number): unknown;
     };
+    const { marks } = this;
+    const frame = marks.enter(entry, low, high, accessKind(vcpu, mmio, write, size));
     try {
       if (write) {
         const result = handler.write(
@@ -157,13 +164,20 @@ export class Dispatcher {
           size,
           size === 4 ? valueLow >>> 0 : valueLow & (size === 1 ? 0xff : 0xffff),
         );
-        if (result === undefined || !isStrayPromise(result)) return 0;
+        if (result === undefined || !isStrayPromise(result)) {
+          marks.leave(frame);
+          return 0;
+        }
         throw new BadValue(result, size, 'write');
       }
       const value = handler.read(offset, size);
-      if (fitsAccess(value, size)) return value | 0;
+      if (fitsAccess(value, size)) {
+        marks.leave(frame);
+        return value | 0;
+      }
       throw new BadValue(value, size);
     } catch (thrown) {
+      marks.leave(frame);
       const range = set.ranges[entry - 1];
       // A handler may have detached its own device: then there is nobody left to fail.
       if (range?.adapter.handler !== handler) this.ones();
@@ -244,6 +258,8 @@ export class Dispatcher {
       return 0;
     }
     const started = this.sampleEvery === 0 ? 0 : this.host.now();
+    const { marks } = this;
+    const frame = marks.enter(entry, low, high, accessKind(vcpu, mmio, write, size));
     let value = 0;
     try {
       if (refused) value = this.ones();
@@ -252,7 +268,9 @@ export class Dispatcher {
         value = adapter.read(offset, size);
         this.high = adapter.high;
       }
+      marks.leave(frame);
     } catch (thrown) {
+      marks.leave(frame);
       value = this.fail(range, thrown, write, offset, size);
     }
     if (this.sampleEvery !== 0) this.sample(entry, this.host.now() - started);
@@ -269,6 +287,14 @@ export class Dispatcher {
     const what = `${write ? 'write' : 'read'} of ${size} bytes at offset 0x${offset.toString(16)}`;
     range.client.guestError(`${what} of ${range.owner} is not allowed`);
     return false;
+  }
+
+  /** Marks a call of the handler of a request that waited. @returns its frame, for `marks.leave` */
+  enter({ slot, range, write, address, size }: DeferredRequest): number {
+    const kind = accessKind(slot, range.space === 'mmio', write, size);
+    // Its range may be gone meanwhile, and the entry another's.
+    const device = this.marks.numberOf(range.client.name);
+    return this.marks.enter(device, address | 0, Math.floor(address / 2 ** 32), kind);
   }
 
   /** Records a settled deferred access: counters were counted when it began. */

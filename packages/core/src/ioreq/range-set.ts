@@ -77,7 +77,8 @@ export class RangeSet {
   private readonly handlerNumbers = new Map<IoHandler, { readonly number: number; ranges: number }>();
   private readonly freeNumbers: number[] = [];
 
-  constructor() {
+  /** @param named told whose range got which entry */
+  constructor(private readonly named: (entry: number, owner: string) => void = () => {}) {
     this.pio = [NO_PORTS, NO_PORTS, NO_PORTS];
     this.mmio = [NO_MMIO, NO_MMIO, NO_MMIO, NO_MMIO];
   }
@@ -189,6 +190,7 @@ export class RangeSet {
     this.ranges[i] = range;
     this.inOrder.add(range);
     const entry = i + 1;
+    this.named(entry, range.client.name);
     if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(8, (entry + 1) * 2));
     const at = entry * WORDS;
     // Here, not where it is removed: an access of the range that was there may still have been counted.

@@ -44,10 +44,12 @@ export class Composition {
     const services = new DeviceServices(plan, this.services, this.lines, opened, guard);
     const { log, clock, client } = services;
     try {
+      const construct = () => constructDevice(this.container, plan.device, services);
       const { instance, made } = DeviceInstance.construct({ log, clock, guard }, () =>
-        constructDevice(this.container, plan.device, services),
+        this.services.marks.run(plan.id, 'its constructor', construct),
       );
-      device = new DeviceInstance(plan, instance, services, (error) => this.services.failed(client, error));
+      const fail = (error: TraplineError) => this.services.failed(client, error);
+      device = new DeviceInstance(plan, instance, services, fail, this.services.marks);
       device.adopt(made, problems);
       device.ranges = regionsOf(plan, instance, client, problems);
       return device;

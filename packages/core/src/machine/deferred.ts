@@ -106,10 +106,13 @@ export class DeferredRequests {
     };
     const set = this.active.get(range.client) ?? new Set<Waiting>();
     this.active.set(range.client, set.add(waiting));
+    const dispatcher = this.dispatcher();
+    const frame = dispatcher.enter(request);
     try {
       const result: unknown = write
         ? service.handler.write(offset, size, request.value)
         : service.handler.read(offset, size);
+      dispatcher.marks.leave(frame);
       if (!(result instanceof Promise)) this.answered(waiting, result);
       else
         result.then(
@@ -117,6 +120,7 @@ export class DeferredRequests {
           (thrown: unknown) => this.failed(waiting, thrown),
         );
     } catch (thrown) {
+      dispatcher.marks.leave(frame);
       // Also of a `then` of its own.
       this.failed(waiting, thrown);
     }
@@ -128,13 +132,16 @@ export class DeferredRequests {
     const dispatcher = this.dispatcher();
     let low = -1;
     let high = -1;
+    const frame = dispatcher.enter(request);
     try {
       if (write) range.adapter.write(offset, size, value | 0, valueHigh);
       else {
         low = range.adapter.read(offset, size);
         high = range.adapter.high;
       }
+      dispatcher.marks.leave(frame);
     } catch (thrown) {
+      dispatcher.marks.leave(frame);
       dispatcher.disable(range.client, dispatcher.failure(range, thrown, write, offset, size));
     }
     dispatcher.traceDeferred(request, write ? value : low);

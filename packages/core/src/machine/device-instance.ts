@@ -6,6 +6,7 @@ import { Latch } from '../device/service.js';
 import { isState, STATE_CELLS } from '../device/state.js';
 import { messageOf, TraplineError, textOf } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { HandlerMarks } from '../ioreq/handler-watch.js';
 import type { DeviceServices } from './device-services.js';
 import type { IrqSource } from './interrupts.js';
 import type { DevicePlan } from './plan.js';
@@ -46,6 +47,7 @@ export class DeviceInstance {
     readonly instance: object,
     readonly services: DeviceServices,
     private readonly fail: (error: TraplineError) => void,
+    private readonly marks: HandlerMarks,
   ) {}
 
   /** Constructs a device so that its parts know their machine. */
@@ -116,16 +118,16 @@ export class DeviceInstance {
     if (typeof saved !== 'object' || saved === null) return invalid('there is no saved state for it');
     const { type, version, parts, lines } = saved as Partial<SavedDevice>;
     const { metadata } = this.plan;
+    const { migrate } = metadata;
     if (type !== metadata.type) return invalid(`the saved state is of a ${textOf(type)}, not a ${metadata.type}`);
     const wanted = metadata.version ?? 1;
     if (typeof version !== 'number' || !Number.isInteger(version) || !isRecord(parts) || !isRecord(lines))
       return invalid('the saved state is damaged');
     let current: unknown = parts;
     if (version !== wanted) {
-      if (version > wanted || !metadata.migrate)
-        return invalid(`the saved state has version ${version}, the device ${wanted}`);
+      if (version > wanted || !migrate) return invalid(`the saved state has version ${version}, the device ${wanted}`);
       try {
-        current = metadata.migrate({ version, parts });
+        current = this.marks.run(id, 'migrate', () => migrate({ version, parts }));
       } catch (thrown) {
         return invalid(`its migrate from version ${version} threw ${messageOf(thrown)}`);
       }
@@ -157,7 +159,7 @@ export class DeviceInstance {
         new TraplineError('TL_DEVICE_HOOK', `${what} threw ${messageOf(thrown)}`, { who: this.id, cause: thrown }),
       );
     try {
-      const result: unknown = run();
+      const result: unknown = this.marks.run(this.id, what, run);
       // It may go on by itself; should it fail, that is the device's failure too.
       if (result instanceof Promise) result.catch(failed);
     } catch (thrown) {

@@ -4,6 +4,7 @@ import { unopened } from '../device/host-resource.js';
 import { Clock, type Decoder, type Log, MachineControl, Msi, type Random, type TimerHandle } from '../device/tokens.js';
 import type { TraplineError } from '../errors.js';
 import { IoreqClient } from '../ioreq/client.js';
+import type { HandlerMarks } from '../ioreq/handler-watch.js';
 import type { RangeSet } from '../ioreq/range-set.js';
 import { type GuestReport, type LogSink, SinkLog } from '../log.js';
 import { hostTime } from './clock.js';
@@ -25,6 +26,8 @@ export interface MachineServices {
   readonly queue: EventQueue;
   /** The ranges of the machine, for those the guest programs. */
   readonly ranges: () => RangeSet;
+  /** Told of all device code that runs outside of an access. */
+  readonly marks: HandlerMarks;
   readonly logSink: LogSink;
   readonly report: (device: string) => GuestReport;
   /** A device failed outside of an access. */

@@ -4,7 +4,8 @@ import type { IoreqSource, Space } from '../backend/backend.js';
 import type { TraplineError } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
 import { DefaultClient, type DefaultPolicy, type UnclaimedAccess } from '../ioreq/default-client.js';
-import { type DeferredRequest, Dispatcher } from '../ioreq/dispatcher.js';
+import { type DeferredRequest, Dispatcher, type DispatcherHost } from '../ioreq/dispatcher.js';
+import { HandlerMarks, type HandlerWatch } from '../ioreq/handler-watch.js';
 import { SLOT_WORDS, WORD } from '../ioreq/layout.js';
 import { IoreqPage } from '../ioreq/page.js';
 import { hostTime } from './clock.js';
@@ -31,6 +32,7 @@ export interface IoPathOptions {
   readonly defaults: DefaultPolicy;
   readonly debugging: boolean;
   readonly sampleEvery: number;
+  readonly watch: HandlerWatch | undefined;
 }
 
 /** What a path reads before it has a backend: nothing is ever requested there. */
@@ -61,7 +63,7 @@ export class IoPath {
       leave: () => this.leave(),
       finish: (request, value, high) => this.finishDeferred(request, value, high),
     });
-    this.dispatcher = new Dispatcher(UNCONNECTED, this.fallback, {
+    const dispatcherHost: DispatcherHost = {
       complete: (slot, generation) => this.source?.complete(slot, generation),
       generation: (slot) => this.source?.generation(slot) ?? 0,
       failed: (_client, error) => host.failed(error),
@@ -73,7 +75,8 @@ export class IoPath {
       },
       now: hostTime.now,
       lines: (client) => host.lines(client),
-    });
+    };
+    this.dispatcher = new Dispatcher(UNCONNECTED, this.fallback, dispatcherHost, new HandlerMarks(options.watch));
     this.dispatcher.sampleEvery = options.sampleEvery;
     this.routes = new NativeRoutes(this.dispatcher.set, (range, thrown) => {
       this.dispatcher.disable(range.client, this.dispatcher.failure(range, thrown, true, 0, range.size));

@@ -3,6 +3,7 @@
 import { joinProblems } from '../bus/range.js';
 import { MachineControl } from '../device/tokens.js';
 import type { TraplineError } from '../errors.js';
+import { HandlerMarks } from '../ioreq/handler-watch.js';
 import { RangeSet } from '../ioreq/range-set.js';
 import { mapRows } from './address-map.js';
 import { Composition } from './composition.js';
@@ -35,6 +36,7 @@ export function tryOut(
     random: new HostRandom(),
     queue: new EventQueue(() => 0),
     ranges: () => set,
+    marks: new HandlerMarks(),
     logSink: () => {},
     report: () => () => {},
     failed: () => {},

@@ -4,6 +4,7 @@ import type { DeviceClass } from '../device/metadata.js';
 import type { Clock, GuestMemory, Random } from '../device/tokens.js';
 import { CompositionError, isA, messageOf, TraplineError } from '../errors.js';
 import type { DefaultCounters } from '../ioreq/default-client.js';
+import type { HandlerWatch } from '../ioreq/handler-watch.js';
 import type { TraceFilter, TraceSink } from '../ioreq/trace.js';
 import type { LogSink } from '../log.js';
 import { countersOf, mapRows } from './address-map.js';
@@ -35,6 +36,8 @@ export interface VmServices {
   readonly debugging?: boolean;
   /** Time every n-th access (a power of two); 0, the default, none. */
   readonly sampleEvery?: number;
+  /** Watches device code that does not return. One of this machine's own: it sees one machine only. */
+  readonly watch?: HandlerWatch;
 }
 
 const QUIESCE_MS = 5000;
@@ -85,8 +88,10 @@ export class Vm<D extends DeviceUses = DeviceUses> {
         defaults: machine.defaults ?? {},
         debugging: services.debugging ?? false,
         sampleEvery: services.sampleEvery ?? 0,
+        watch: services.watch,
       },
     );
+    services.watch?.connect((error) => this.io.soon(() => this.finish({ reason: 'backend-failed', error })));
     this.composition = new Composition({
       memory: this.memoryPort,
       clock: this.clockPort,
@@ -99,6 +104,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       random: services.random ?? new HostRandom(),
       queue: this.io.queue,
       ranges: () => this.io.dispatcher.set,
+      marks: this.io.dispatcher.marks,
       logSink: this.reports.logSink,
       report: (device) => this.reports.ofGuest(device),
       failed: (client, error) => this.io.dispatcher.disable(client, error),

@@ -4,11 +4,12 @@
 #include "kvm_binding.h"
 #include "session_binding.h"
 #include "sim_binding.h"
+#include "watchdog_binding.h"
 
 namespace {
 
 // Raised with every change of what the TypeScript side calls, so that a stale binary is told from a current one.
-constexpr int kInterfaceVersion = 3;
+constexpr int kInterfaceVersion = 4;
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interfaceVersion", Napi::Number::New(env, kInterfaceVersion));
@@ -17,6 +18,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("openSim", Napi::Function::New<trapline::OpenSimBinding>(env, "openSim"));
   exports.Set("liveSessions", Napi::Function::New<trapline::LiveSessionsBinding>(env, "liveSessions"));
   exports.Set("poller", trapline::PollerFunctions(env));
+  exports.Set("openWatchdog", Napi::Function::New<trapline::OpenWatchdogBinding>(env, "openWatchdog"));
   return exports;
 }
 

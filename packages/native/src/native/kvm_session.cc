@@ -19,6 +19,9 @@ KvmSession::KvmSession(uv_loop_t* loop, const SessionOptions& options, std::shar
     const Cpuid cpuid = GuestCpuid(supported, index, options.vcpus);
     vcpus_.push_back(std::make_unique<KvmVcpu>(machine, index, cpuid, options.entry));
   }
+  pausable_.emplace(loop, [this](bool held) {
+    for (const auto& vcpu : vcpus_) vcpu->Hold(held);
+  });
 }
 
 std::optional<unsigned> KvmSession::AddService(const Service& service) {
@@ -163,6 +166,7 @@ std::string KvmSession::reset_error() {
 
 void KvmSession::Close(std::function<void()> closed) {
   if (open()) {
+    pausable_.reset();
     {
       std::lock_guard lock(mutex_);
       closing_ = true;

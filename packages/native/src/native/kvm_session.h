@@ -18,6 +18,7 @@
 #include "kvm_vcpu.h"
 #include "kvm_vm.h"
 #include "loop_waker.h"
+#include "pausables.h"
 #include "session_binding.h"
 #include "session_event.h"
 
@@ -105,6 +106,7 @@ class KvmSession final : public Session, private KvmVcpu::Listener {
   unsigned to_restore_ = 0;
 
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
+  std::optional<Pausable> pausable_;
 };
 
 }  // namespace trapline

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "quiet_thread.h"
+
 namespace trapline {
 
 namespace {
@@ -72,17 +74,7 @@ KvmVcpu::KvmVcpu(const Machine& machine, unsigned index, const Cpuid& cpuid, std
     initial_.Restore(fd_.get());
   }
 
-  // The thread inherits a mask with everything blocked: the process's signals stay with its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    thread_ = std::thread([this] { ThreadMain(); });
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = QuietThread("trapline-vcpu" + std::to_string(index_), [this] { ThreadMain(); });
 }
 
 bool KvmVcpu::Pause() {
@@ -90,6 +82,11 @@ bool KvmVcpu::Pause() {
   if (gate_.resting()) return true;
   Kick();
   return false;
+}
+
+void KvmVcpu::Hold(bool held) {
+  gate_.Hold(held);
+  if (held) Kick();
 }
 
 void KvmVcpu::BeginStop() {
@@ -119,7 +116,6 @@ void KvmVcpu::Look() {
 }
 
 void KvmVcpu::ThreadMain() {
-  ::pthread_setname_np(::pthread_self(), ("trapline-vcpu" + std::to_string(index_)).c_str());
   bool ended = false;
   for (;;) {
     switch (const Order order = gate_.Wait(ended)) {

@@ -70,6 +70,8 @@ class KvmVcpu {
   /** @returns true if the vCPU is at rest already; otherwise `Resting` is called once it is */
   bool Pause();
   bool resting() { return gate_.resting(); }
+  /** Keeps it out of the guest whatever is ordered, or no longer. On any thread, until `BeginStop`. */
+  void Hold(bool held);
   /** First step of a reset: ends the instruction whose access was served. Only while paused. Calls `Finished`. */
   void FinishInstruction() { gate_.Give(Order::kFinish); }
   /** Second step: the registers as they were at creation. Calls `Restored`. On any thread. */

@@ -26,6 +26,12 @@ class RunGate {
     order_.store(order);
     changed_.notify_all();
   }
+  /** Keeps the vCPU out of the guest whatever is ordered, or no longer. On any thread; the caller kicks as for `Give`. */
+  void Hold(bool held) {
+    std::lock_guard lock(mutex_);
+    held_ = held;
+    changed_.notify_all();
+  }
   /** Is the vCPU executing no guest instruction, and will it execute none until the next kRun? */
   bool resting() {
     std::lock_guard lock(mutex_);
@@ -37,14 +43,14 @@ class RunGate {
   // --- the vCPU thread --------------------------------------------------------------------------
 
   /**
-   * Waits while the order is kPause (and, if `ended`, while it is kRun).
+   * Waits while the order is kPause (and, if `ended` or held, while it is kRun).
    * @returns the order that ended the wait
    */
   Order Wait(bool ended) {
     std::unique_lock lock(mutex_);
     const auto idle = [&] {
       const Order order = order_.load();
-      return order == Order::kPause || (ended && order == Order::kRun);
+      return order == Order::kPause || ((ended || held_) && order == Order::kRun);
     };
     if (idle()) {
       phase_.store(Phase::kParked);
@@ -87,6 +93,7 @@ class RunGate {
   const std::function<void()> resting_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  bool held_ = false;
   std::atomic<Order> order_{Order::kPause};
   std::atomic<Phase> phase_{Phase::kParked};
 };

@@ -29,6 +29,9 @@ SimSession::SimSession(uv_loop_t* loop, SimOptions options, std::shared_ptr<Slee
                                                    [this] { waker_.Raise(kStopped); },
                                                }));
   }
+  pausable_.emplace(loop, [this](bool held) {
+    for (const auto& vcpu : vcpus_) vcpu->Hold(held);
+  });
 }
 
 void SimSession::Run() {
@@ -97,6 +100,7 @@ std::uint64_t SimSession::Serve(NativeServer& server, std::uint64_t requests) {
 }
 
 void SimSession::Close(std::function<void()> closed) {
+  pausable_.reset();
   if (open_) {
     open_ = false;
     // The order first: a thread whose request is aborted starts no other. It may wait for a device, and nobody will

@@ -13,6 +13,7 @@
 #include "guest_ram.h"
 #include "loop_waker.h"
 #include "native_server.h"
+#include "pausables.h"
 #include "session_binding.h"
 #include "session_event.h"
 #include "sim_vcpu.h"
@@ -99,6 +100,7 @@ class SimSession final : public Session {
   std::atomic<unsigned> resetting_{0};
   LoopWaker waker_;
   std::vector<std::unique_ptr<SimVcpu>> vcpus_;
+  std::optional<Pausable> pausable_;
 };
 
 }  // namespace trapline

@@ -4,9 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include <pthread.h>
-#include <signal.h>
-
+#include "quiet_thread.h"
 #include "spin.h"
 
 namespace trapline {
@@ -33,17 +31,7 @@ SimVcpu::SimVcpu(SimHypervisor& hypervisor, unsigned index, Stream stream, Event
       gate_(events_.resting),
       cursor_(stream_.accesses.size(), stream_.random, stream_.seed),
       watch_(hypervisor.io.channel(), index, hypervisor.violations) {
-  // The thread inherits a mask with everything blocked: the process's signals stay with its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    thread_ = std::thread([this] { ThreadMain(); });
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = QuietThread("trapline-vcpu" + std::to_string(index_), [this] { ThreadMain(); });
 }
 
 bool SimVcpu::Pause() {
@@ -69,7 +57,6 @@ SimVcpu::Progress SimVcpu::progress() const {
 }
 
 void SimVcpu::ThreadMain() {
-  ::pthread_setname_np(::pthread_self(), ("trapline-vcpu" + std::to_string(index_)).c_str());
   for (;;) {
     switch (gate_.Wait(ended_.load(std::memory_order_relaxed))) {
       case Order::kStop:

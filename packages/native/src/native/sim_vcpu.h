@@ -59,6 +59,8 @@ class SimVcpu {
   /** @returns true if the vCPU is at rest already; otherwise `resting` is called once it is */
   bool Pause();
   bool resting() { return gate_.resting(); }
+  /** Keeps it from its next access whatever is ordered, or no longer. On any thread, until `Stop`. */
+  void Hold(bool held) { gate_.Hold(held); }
   /** To the first access; only while paused, with no request in flight. Calls `reset_done`. */
   void Reset() { gate_.Give(Order::kRestore); }
   /** Tells the thread to end; `Stop` waits for it. */

@@ -19,6 +19,8 @@ int uv_poll_stop(trapline_uv_handle* handle);
 void uv_close(trapline_uv_handle* handle, void (*callback)(trapline_uv_handle*));
 void uv_ref(trapline_uv_handle* handle);
 void uv_unref(trapline_uv_handle* handle);
+/** Puts the terminal back as it was before libuv changed it; on any thread, even in a signal handler. */
+int uv_tty_reset_mode(void);
 }
 
 namespace trapline {
