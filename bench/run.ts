@@ -1,18 +1,24 @@
-// `npm run bench [-- --json] [NAME...]`
+// `npm run bench [-- --json] [--quick] [NAME...]`; what --quick does is in kvm/rows.ts
 import { availableParallelism } from 'node:os';
 import { dispatchRow, requestRow } from './dispatch.js';
 import { garbageRow } from './garbage.js';
 import type { Row } from './harness.js';
+import { type KvmBench, kvmRows } from './kvm/rows.js';
 
 /** By name; one name may give several rows. */
 const ROWS: Readonly<Record<string, () => Promise<Row | readonly Row[]>>> = {
   dispatch: dispatchRow,
   garbage: garbageRow,
   'sim-js-request': requestRow,
+  'kvm-pio': () => onKvm('kvm-pio'),
+  'kvm-mmio': () => onKvm('kvm-mmio'),
+  'kvm-latch': () => onKvm('kvm-latch'),
+  'kvm-vs-qemu': () => onKvm('kvm-vs-qemu'),
 };
 
 const args = process.argv.slice(2);
 const json = args.includes('--json');
+const onKvm = (name: KvmBench) => kvmRows(name, { quick: args.includes('--quick') });
 const wanted = args.filter((arg) => !arg.startsWith('--'));
 const rows: Row[] = [];
 for (const [name, run] of Object.entries(ROWS)) {

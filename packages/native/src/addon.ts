@@ -19,7 +19,7 @@ export interface KvmFacts {
   readonly physicalBits: number;
 }
 
-/** Why a vCPU does not go on. */
+/** Why a machine does not go on: what its first vCPU to end met. */
 export interface NativeStop {
   readonly reason: 'halted' | 'triple-fault' | 'power-off' | 'reset' | 'failed';
   readonly message: string;
@@ -27,6 +27,7 @@ export interface NativeStop {
   readonly rip?: string;
   readonly exitReason?: number;
   readonly suberror?: number;
+  readonly vcpu?: number;
 }
 
 /** Bits of the argument of a session's `onEvents`. */
@@ -93,6 +94,11 @@ export interface NativeSession extends NativeMachine {
 export interface NativeKvm extends NativeSession {
   setIrqLine(gsi: number, level: boolean): void;
   signalMsi(addressLow: number, addressHigh: number, data: number): void;
+  /** @returns an eventfd of the session's: each signal is an edge on the line */
+  openIrqfd(gsi: number): number;
+  closeIrqfd(fd: number): void;
+  /** Looks whether the guest has halted for good; if so it stops with `halted`, a little later. */
+  checkHalted(): void;
 }
 
 /** Times in ns. */
@@ -164,6 +170,7 @@ export interface NativeAddon {
     options: {
       readonly device: string;
       readonly memory: number;
+      readonly vcpus: number;
       readonly entry: number;
       readonly waitSpinMicroseconds: number;
     },

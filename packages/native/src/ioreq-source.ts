@@ -5,6 +5,7 @@ import {
   type IoreqSource,
   type NativeRoute,
   type RouteHandle,
+  SLOT_COUNT,
   SLOT_WORDS,
   STATE,
   WORD,
@@ -39,13 +40,14 @@ export class NativeSource implements IoreqSource {
   }
 
   generation(slot: number): number {
-    return this.words[GENERATION + slot] as number;
+    // After close the view is empty.
+    return this.words[GENERATION + slot] ?? 0;
   }
 
   complete(slot: number, generation: number): boolean {
     const { words } = this;
     // After close the view is empty, and nothing equals a generation.
-    if (words[GENERATION + slot] !== generation) return false;
+    if (slot >= SLOT_COUNT || words[GENERATION + slot] !== generation) return false;
     const state = slot * SLOT_WORDS + WORD.state;
     if (Atomics.compareExchange(words, state, STATE.PROCESSING, STATE.COMPLETE) !== STATE.PROCESSING) return false;
     // The vCPU raises the flag and then looks at the state, we store the state and then look at the flag.

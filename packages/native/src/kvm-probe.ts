@@ -1,7 +1,7 @@
 // What a look at /dev/kvm means, in words.
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
-import type { BackendCapabilities } from '@trapline/core';
+import { type BackendCapabilities, SLOT_COUNT } from '@trapline/core';
 import type { KvmFacts } from './addon.js';
 
 const KVM_API_VERSION = 12;
@@ -11,6 +11,9 @@ const HOLE_END = 4 * GIB;
 
 /** Most guest RAM: 3 GiB below the hole and as much as one ArrayBuffer holds on every supported Node above it. */
 export const MAX_MEMORY = 6 * GIB;
+
+/** One slot of the page for each. */
+export const MAX_VCPUS = SLOT_COUNT;
 
 /** Inputs of the in-kernel PIC and I/O APIC. */
 export const IRQ_LINES = 24;
@@ -66,13 +69,13 @@ export function explainKvm(device: string, facts: KvmFacts): { reason: string; f
 export function kvmCapabilities(physicalBits: number, memory = MAX_MEMORY): BackendCapabilities {
   return {
     architecture: 'x86_64',
-    maxVcpus: 1,
+    maxVcpus: MAX_VCPUS,
     maxMemory: MAX_MEMORY,
     irqLines: IRQ_LINES,
     msi: true,
     deferral: true,
-    ioeventfd: false,
-    irqfd: false,
+    ioeventfd: true,
+    irqfd: true,
     snapshot: false,
     deterministicClock: false,
     mmioWindows: mmioWindows(physicalBits, memory),

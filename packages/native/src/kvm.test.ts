@@ -1,5 +1,6 @@
 import { type IoreqPage, SLOT_COUNT, STATE } from '@trapline/core';
 import { afterEach, describe, expect, it } from 'vitest';
+import { loadNative } from './addon.js';
 import { kvm } from './kvm.js';
 import {
   DS_TOP,
@@ -474,11 +475,26 @@ describe.skipIf(!available)('kvm: opening and closing', () => {
     await backend.close();
   });
 
+  it('refuses sizes that no machine has, and leaves nothing behind', () => {
+    const load = loadNative();
+    if (!load.addon) throw new Error(load.reason);
+    const { addon } = load;
+    const good = { device: '/dev/kvm', memory: 2 ** 20, vcpus: 1, entry: 0x1000, waitSpinMicroseconds: 0 };
+    const before = hostHoldings();
+    for (const memory of [0, 1, 4095, 4097, -4096, Number.NaN, 2 ** 62, 2 ** 53 - 4096, -(2 ** 63)]) {
+      expect(() => addon.openKvm({ ...good, memory }, () => {}), `${memory} bytes`).toThrow();
+    }
+    for (const vcpus of [0, 17, -1, 2 ** 31]) {
+      expect(() => addon.openKvm({ ...good, vcpus }, () => {}), `${vcpus} vCPUs`).toThrow();
+    }
+    expect(hostHoldings()).toEqual(before);
+  });
+
   it('refuses what it cannot do, before anything is opened', async () => {
     const config = { cpus: 1, memory: 2 ** 20, guest: undefined, log: undefined as never };
     const image = () => new Uint8Array(2 ** 20);
     const capability = { code: 'TL_BACKEND_CAPABILITY' };
-    await expect(provider.open({ ...config, cpus: 2 })).rejects.toMatchObject(capability);
+    await expect(provider.open({ ...config, cpus: 17 })).rejects.toMatchObject(capability);
     await expect(provider.open({ ...config, memory: 2 ** 40 })).rejects.toMatchObject(capability);
     await expect(provider.open({ ...config, memory: 5000 })).rejects.toMatchObject({ code: 'TL_MEMORY_SIZE' });
     const script = { kind: 'script', script: () => undefined } as const;

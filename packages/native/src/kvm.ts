@@ -1,4 +1,4 @@
-// The KVM backend: one vCPU in the kernel, its accesses through the I/O request page.
+// The KVM backend: vCPUs in the kernel, their accesses through the I/O request page.
 import {
   type Backend,
   type BackendCapabilities,
@@ -7,11 +7,13 @@ import {
   type BackendProvider,
   type FlatGuest,
   hex,
+  type IoreqGroup,
+  type Irqfd,
   type MmioDevice,
   TraplineError,
 } from '@trapline/core';
 import { loadNative, type NativeAddon, type NativeKvm, type NativeStop } from './addon.js';
-import { explainKvm, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
+import { explainKvm, IRQ_LINES, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
 import { NativeBackend, native } from './native-backend.js';
 import { groupOf } from './poller.js';
 
@@ -24,10 +26,16 @@ export interface KvmOptions {
    * no CPU left beside the vCPUs for whoever answers.
    */
   readonly waitSpinMicroseconds?: number;
+  /**
+   * How often a running machine that makes no accesses is checked for having halted for good, in ms; default 1000.
+   * Each check interrupts its vCPUs once.
+   */
+  readonly haltCheckMilliseconds?: number;
 }
 
 const NAME = 'kvm';
 const DEFAULT_SPIN = 50;
+const DEFAULT_HALT_CHECK = 1000;
 /** Where a real-mode entry can be: one segment, and the image must leave the interrupt vectors alone. */
 const REAL_MODE_END = 0x1_0000;
 
@@ -88,6 +96,7 @@ async function openKvm(
         {
           device,
           memory,
+          vcpus: cpus,
           entry: guest?.address ?? 0,
           waitSpinMicroseconds: options.waitSpinMicroseconds ?? DEFAULT_SPIN,
         },
@@ -98,11 +107,11 @@ async function openKvm(
   // The same width the probe found, and the memory that is known now.
   const [, lastAddress] = probed.mmioWindows.at(-1) ?? [0, 2 ** 36 - 1];
   backend = new KvmBackend(
-    NAME,
     session,
     groupOf(addon),
     kvmCapabilities(Math.log2(lastAddress + 1), memory),
     guest !== undefined,
+    options.haltCheckMilliseconds ?? DEFAULT_HALT_CHECK,
   );
   if (guest && image) backend.memory.write(guest.address, image);
   return backend;
@@ -126,6 +135,39 @@ function beyond(what: string): TraplineError {
 }
 
 class KvmBackend extends NativeBackend<NativeKvm> {
+  private haltCheck: NodeJS.Timeout | undefined;
+
+  constructor(
+    session: NativeKvm,
+    group: IoreqGroup,
+    capabilities: BackendCapabilities,
+    hasGuest: boolean,
+    private readonly haltCheckMilliseconds: number,
+  ) {
+    super(NAME, session, group, capabilities, hasGuest);
+  }
+
+  override run(): void {
+    super.run();
+    if (!this.hasGuest) return;
+    this.haltCheck ??= setInterval(() => this.session.checkHalted(), this.haltCheckMilliseconds).unref();
+  }
+
+  override pause(): Promise<void> {
+    this.stopHaltCheck();
+    return super.pause();
+  }
+
+  override close(): Promise<void> {
+    this.stopHaltCheck();
+    return super.close();
+  }
+
+  private stopHaltCheck(): void {
+    clearInterval(this.haltCheck);
+    this.haltCheck = undefined;
+  }
+
   setIrqLine(gsi: number, level: boolean): void {
     native(NAME, 'TL_BACKEND_FAILED', () => this.session.setIrqLine(gsi, level), `line ${gsi} cannot be driven`);
   }
@@ -136,6 +178,22 @@ class KvmBackend extends NativeBackend<NativeKvm> {
     native(NAME, 'TL_BACKEND_FAILED', signal, 'an MSI was refused');
   }
 
+  irqfd(gsi: number): Irqfd {
+    if (this.closed) throw this.error('TL_VM_CLOSED', 'the machine is closed');
+    if (!Number.isInteger(gsi) || gsi < 0 || gsi >= IRQ_LINES) throw beyond(`there is no line ${gsi}`);
+    const what = `line ${gsi} cannot be given an eventfd`;
+    const fd = native(NAME, 'TL_BACKEND_FAILED', () => this.session.openIrqfd(gsi), what);
+    let open = true;
+    return {
+      fd,
+      close: () => {
+        // Once: the number may be another eventfd's by now.
+        if (open) this.session.closeIrqfd(fd);
+        open = false;
+      },
+    };
+  }
+
   assignMmioDevice(device: MmioDevice): void {
     throw this.noPassthrough(device);
   }
@@ -143,10 +201,10 @@ class KvmBackend extends NativeBackend<NativeKvm> {
     throw this.noPassthrough(device);
   }
 
-  protected failure({ message, rip, exitReason, suberror }: NativeStop): TraplineError {
-    return new TraplineError('TL_BACKEND_FAILED', `${message}, at rip ${rip}`, {
+  protected failure({ message, vcpu, rip, exitReason, suberror }: NativeStop): TraplineError {
+    return new TraplineError('TL_BACKEND_FAILED', `${message}, at rip ${rip} of vCPU ${vcpu}`, {
       who: NAME,
-      details: { rip, exitReason, suberror },
+      details: { vcpu, rip, exitReason, suberror },
     });
   }
 

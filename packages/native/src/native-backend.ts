@@ -51,14 +51,14 @@ export abstract class NativeBackend<S extends NativeSession> implements Backend 
   private host: BackendHost | undefined;
   private pausing: Pending | undefined;
   private resetting: Pending | undefined;
-  private closed = false;
+  protected closed = false;
 
   constructor(
     readonly name: string,
     protected readonly session: S,
     group: IoreqGroup,
     readonly capabilities: BackendCapabilities,
-    private readonly hasGuest: boolean,
+    protected readonly hasGuest: boolean,
   ) {
     this.ram = new RegionMemory(session.ram.map(({ base, buffer }) => ({ base, bytes: new Uint8Array(buffer) })));
     this.memory = this.ram;
@@ -138,7 +138,7 @@ export abstract class NativeBackend<S extends NativeSession> implements Backend 
     this.resetting = undefined;
     const error = this.session.resetError();
     if (error === '') done?.resolve();
-    else done?.reject(this.error('TL_BACKEND_FAILED', `the vCPU cannot be reset: ${error}`));
+    else done?.reject(this.error('TL_BACKEND_FAILED', `the vCPUs cannot be reset: ${error}`));
   }
 
   private onStop(stop: NativeStop): void {

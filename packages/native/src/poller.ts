@@ -4,14 +4,11 @@ import type { NativeAddon, NativePoller } from './addon.js';
 
 /** Every native machine of this thread. */
 export class NativeGroup implements IoreqGroup {
-  private wake: (() => void) | undefined;
+  /** One for the pump of the thread; more only where somebody looks at its machines one by one. */
+  private readonly wakes = new Set<() => void>();
 
   constructor(private readonly poller: NativePoller) {
-    poller.onWoken(() => {
-      const { wake } = this;
-      this.wake = undefined;
-      wake?.();
-    });
+    poller.onWoken(() => this.wakeAll());
   }
 
   beginTurn(microseconds: number): void {
@@ -26,10 +23,19 @@ export class NativeGroup implements IoreqGroup {
   arm(wake: () => void): boolean {
     // First: the wake-up may be on its way from the moment the flag is set. What was announced may have been taken
     // meanwhile: a wake-up too many finds nothing and arms again.
-    this.wake = wake;
+    this.wakes.add(wake);
     if (this.poller.arm()) return true;
-    this.wake = undefined;
+    // What is there may be for somebody who armed before.
+    this.wakes.delete(wake);
+    this.wakeAll();
     return false;
+  }
+
+  private wakeAll(): void {
+    // Each may arm again at once.
+    const armed = [...this.wakes];
+    this.wakes.clear();
+    for (const wake of armed) wake();
   }
 }
 

@@ -51,7 +51,7 @@ describe('the KVM backend where there is none', () => {
     expect(provider.name).toBe('kvm');
     const probe = await provider.probe();
     expect(probe).toMatchObject({ available: false, reason: 'the native addon is for Linux, and this is darwin' });
-    expect(probe.capabilities.maxVcpus).toBe(1);
+    expect(probe.capabilities.maxVcpus).toBe(16);
     await expect(
       provider.open({ cpus: 1, memory: 2 ** 20, guest: undefined, log: undefined as never }),
     ).rejects.toMatchObject({ code: 'TL_BACKEND_UNAVAILABLE', who: 'kvm', fix: expect.stringContaining('another') });
@@ -125,7 +125,7 @@ describe.skipIf(!native.addon)('addon: a look at real files', () => {
   });
 
   it('passes errors of the addon on with errno and system call', () => {
-    const options = { device: '/dev/null', memory: 4096, entry: 0, waitSpinMicroseconds: 0 };
+    const options = { device: '/dev/null', memory: 4096, vcpus: 1, entry: 0, waitSpinMicroseconds: 0 };
     expect(() => native.addon?.openKvm(options, () => undefined)).toThrow(
       expect.objectContaining({ errno: constants.errno.ENOTTY, syscall: 'KVM_CREATE_VM' }),
     );

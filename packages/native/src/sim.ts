@@ -54,8 +54,11 @@ const GIB = 2 ** 30;
 /** MSIs remembered. */
 const MOST_MSIS = 4096;
 
-/** What `sim` can do. */
-export function simCapabilities(memory = MAX_MEMORY): BackendCapabilities {
+/**
+ * What `sim` can do.
+ * @param memory guest RAM in bytes, which does not trap; 0 while it is not known, or where nothing runs
+ */
+export function simCapabilities(memory = 0): BackendCapabilities {
   const low = Math.min(memory, 3 * GIB);
   return {
     architecture: 'any',
@@ -68,11 +71,13 @@ export function simCapabilities(memory = MAX_MEMORY): BackendCapabilities {
     irqfd: false,
     snapshot: false,
     deterministicClock: false,
-    // Guest RAM is mapped: it does not trap.
-    mmioWindows: [
-      [low, 4 * GIB - 1],
-      [4 * GIB + memory - low, Number.MAX_SAFE_INTEGER],
-    ],
+    mmioWindows:
+      memory > low
+        ? [
+            [low, 4 * GIB - 1],
+            [4 * GIB + memory - low, Number.MAX_SAFE_INTEGER],
+          ]
+        : [[low, Number.MAX_SAFE_INTEGER]],
     guests: ['stream'],
     splitsMmioReads: false,
   };
@@ -126,7 +131,7 @@ function openSim(addon: NativeAddon, { cpus, memory, guest }: BackendConfig, opt
       ),
     'a machine cannot be opened',
   );
-  backend = new SimBackend(NAME, session, groupOf(addon), simCapabilities(memory), guest !== undefined);
+  backend = new SimBackend(NAME, session, groupOf(addon), simCapabilities(guest ? memory : 0), guest !== undefined);
   if (options.latency) session.recordLatency(true);
   return backend;
 }

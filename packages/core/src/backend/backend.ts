@@ -186,6 +186,14 @@ export interface RouteHandle {
   remove(): void;
 }
 
+/** An interrupt line that an eventfd drives. */
+export interface Irqfd {
+  /** Owned by the backend: valid until `close`, or until the machine is closed. */
+  readonly fd: number;
+  /** Idempotent. */
+  close(): void;
+}
+
 /** Host MMIO regions handed to the guest: `struct acrn_mmiodev`. Addresses and sizes in bytes, 4-KiB aligned. */
 export interface MmioDevice {
   /** At most 8 bytes. */
@@ -223,6 +231,12 @@ export interface Backend {
   setIrqLine(gsi: number, level: boolean): void;
   /** @param address below 2^53; @param data 32 bits */
   signalMsi(address: number, data: number): void;
+  /**
+   * An eventfd whose every signal (8 bytes, a native-endian count above 0, written by anybody) raises one edge on a
+   * line, with no call from JavaScript. Present where `capabilities.irqfd` is set. The line must not be driven by
+   * `setIrqLine` as well.
+   */
+  irqfd?(gsi: number): Irqfd;
   assignMmioDevice(device: MmioDevice): void;
   deassignMmioDevice(device: MmioDevice): void;
   /** Starts or resumes the vCPUs. */

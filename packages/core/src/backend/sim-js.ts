@@ -47,7 +47,7 @@ export function simJs(): BackendProvider {
     name: 'sim-js',
     probe: () => ({
       available: true,
-      reason: 'it runs everywhere: the guest is a script or a stream',
+      reason: 'it runs everywhere: the guest is a script',
       capabilities: SIM_JS_CAPABILITIES,
     }),
     open: async (config) => new SimJs(config),

@@ -65,6 +65,9 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
       guest: plan.guests.find((guest: Guest) => probe.capabilities.guests.includes(guest.kind)),
       log: new SinkLog(name, vm.logSink, hostTime.now),
     });
+    // Where RAM is, only the opened backend knows for sure.
+    const inside = windowProblems(vm.map(), name, backend.capabilities);
+    if (inside.length > 0) throw new CompositionError(inside);
     options.onComposed?.(vm as unknown as Vm);
     vm.run(backend);
     return vm;

@@ -2,6 +2,7 @@
 // serving thread claims and completes. What HSM does between hypervisor and device model on ACRN.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -103,6 +104,8 @@ class IoreqChannel {
   const std::function<void()> announce_;
   Mapping mapping_;
   std::atomic<bool> aborting_{false};
+  /** How often each vCPU was woken: what a checking vCPU expects to move. */
+  std::array<std::atomic<std::uint32_t>, kSlots> notified_{};
 };
 
 }  // namespace trapline

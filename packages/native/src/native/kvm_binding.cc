@@ -45,6 +45,17 @@ class KvmBinding final : public SessionBinding {
     return env_.Undefined();
   }
   Napi::Value ResetError(const Napi::CallbackInfo&) { return Napi::String::New(env_, session_->reset_error()); }
+  Napi::Value CheckHalted(const Napi::CallbackInfo&) {
+    session_->CheckHalted();
+    return env_.Undefined();
+  }
+  Napi::Value OpenIrqfd(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(env_, session_->OpenIrqfd(Unsigned(info, 0)));
+  }
+  Napi::Value CloseIrqfd(const Napi::CallbackInfo& info) {
+    session_->CloseIrqfd(info[0].As<Napi::Number>().Int32Value());
+    return env_.Undefined();
+  }
   Napi::Value Stop(const Napi::CallbackInfo&);
   Napi::Value KeepAlive(const Napi::CallbackInfo& info) {
     session_->KeepAlive(info[0].ToBoolean());
@@ -74,6 +85,9 @@ Napi::Object KvmBinding::Open(Napi::Env env, const SessionOptions& options, Napi
   object.Set("ram", regions);
   self->Add<KvmBinding, &KvmBinding::SetIrqLine>(object, "setIrqLine");
   self->Add<KvmBinding, &KvmBinding::SignalMsi>(object, "signalMsi");
+  self->Add<KvmBinding, &KvmBinding::OpenIrqfd>(object, "openIrqfd");
+  self->Add<KvmBinding, &KvmBinding::CloseIrqfd>(object, "closeIrqfd");
+  self->Add<KvmBinding, &KvmBinding::CheckHalted>(object, "checkHalted");
   self->Add<KvmBinding, &KvmBinding::Run>(object, "run");
   self->Add<KvmBinding, &KvmBinding::Pause>(object, "pause");
   self->Add<KvmBinding, &KvmBinding::Resting>(object, "resting");
@@ -96,6 +110,7 @@ Napi::Value KvmBinding::Stop(const Napi::CallbackInfo&) {
   object.Set("message", Napi::String::New(env_, stop->message));
   object.Set("rip", Napi::String::New(env_, rip));
   object.Set("exitReason", Napi::Number::New(env_, stop->exit_reason));
+  object.Set("vcpu", Napi::Number::New(env_, stop->vcpu));
   object.Set("suberror", Napi::Number::New(env_, stop->suberror));
   return object;
 }
@@ -121,6 +136,7 @@ Napi::Value OpenKvmBinding(const Napi::CallbackInfo& info) {
     SessionOptions options;
     options.device = given.Get("device").As<Napi::String>().Utf8Value();
     options.memory = static_cast<std::uint64_t>(given.Get("memory").As<Napi::Number>().Int64Value());
+    options.vcpus = given.Get("vcpus").As<Napi::Number>().Uint32Value();
     options.entry = static_cast<std::uint16_t>(given.Get("entry").As<Napi::Number>().Uint32Value());
     options.wait_spin_us = given.Get("waitSpinMicroseconds").As<Napi::Number>().Uint32Value();
     return KvmBinding::Open(info.Env(), options, info[1].As<Napi::Function>());

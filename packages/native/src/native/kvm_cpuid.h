@@ -1,4 +1,4 @@
-// The CPU the guest sees: everything KVM can do, and the bit that says there is a hypervisor.
+// The CPU the guest sees: everything KVM can do, its own number, and the bit that says there is a hypervisor.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,8 @@ class Cpuid {
 /** @param kvm the descriptor of /dev/kvm */
 Cpuid SupportedCpuid(int kvm);
 unsigned PhysicalAddressBits(const Cpuid& cpuid);
-/** Gives vCPU 0 of one its CPUID. */
-void SetGuestCpuid(int vcpu, const Cpuid& supported);
+/** What vCPU `index` of `count` is told: one package, one thread for each core, APIC id = index. */
+Cpuid GuestCpuid(const Cpuid& supported, unsigned index, unsigned count);
+void SetCpuid(int vcpu, const Cpuid& cpuid);
 
 }  // namespace trapline

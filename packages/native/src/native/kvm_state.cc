@@ -59,6 +59,11 @@ void VcpuState::EnterRealMode(std::uint16_t address) {
 void VcpuState::Restore(int vcpu) const {
   // Control registers and MSRs before what depends on them; the local APIC after SREGS, which carries its base.
   kvm_sregs sregs = sregs_;
+  // After a shutdown KVM on AMD has cleared the VMCB, and with it the root of the nested page tables, which it sets
+  // again only where the MMU changes. Without paging nothing would: so CR0.WP changes, there and back.
+  sregs.cr0 ^= 1u << 16;
+  Check(::ioctl(vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+  sregs = sregs_;
   Check(::ioctl(vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
   for (const kvm_msr_entry& entry : msrs_) {
     KvmOneMsr one;

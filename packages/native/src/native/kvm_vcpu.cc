@@ -7,8 +7,6 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include "kvm_cpuid.h"
-
 namespace trapline {
 
 namespace {
@@ -59,16 +57,20 @@ const char* InternalErrorName(std::uint32_t suberror) {
 
 }  // namespace
 
-KvmVcpu::KvmVcpu(KvmVm& vm, MachineIo& io, unsigned index, std::uint16_t entry, Events events)
-    : vm_(vm), io_(io), index_(index), events_(std::move(events)), gate_(events_.resting) {
+KvmVcpu::KvmVcpu(const Machine& machine, unsigned index, const Cpuid& cpuid, std::uint16_t entry)
+    : machine_(machine), index_(index), gate_([this] { machine_.listener.Resting(); }) {
+  KvmVm& vm = machine_.vm;
   fd_ = UniqueFd(Check(::ioctl(vm.fd(), KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU"));
   run_mapping_ = Mapping(fd_.get(), static_cast<std::size_t>(vm.vcpu_mmap_size()));
   run_ = reinterpret_cast<kvm_run*>(run_mapping_.data());
-  SetGuestCpuid(fd_.get(), SupportedCpuid(vm.system_fd()));
+  SetCpuid(fd_.get(), cpuid);
   LetKickInterruptRun(fd_.get());
   initial_ = VcpuState::Save(vm.system_fd(), fd_.get());
-  initial_.EnterRealMode(entry);
-  initial_.Restore(fd_.get());
+  // vCPU 0 is the bootstrap processor; KVM has put the others where a PC's are, waiting for INIT.
+  if (index == 0) {
+    initial_.EnterRealMode(entry);
+    initial_.Restore(fd_.get());
+  }
 
   // The thread inherits a mask with everything blocked: the process's signals stay with its own threads.
   sigset_t all, before;
@@ -90,10 +92,14 @@ bool KvmVcpu::Pause() {
   return false;
 }
 
-void KvmVcpu::Stop() {
+void KvmVcpu::BeginStop() {
   if (!thread_.joinable()) return;
   gate_.Give(Order::kStop);
   Kick();
+}
+
+void KvmVcpu::Join() {
+  if (!thread_.joinable()) return;
   thread_.join();
   run_mapping_.Unmap();
   fd_.Reset();
@@ -101,34 +107,39 @@ void KvmVcpu::Stop() {
 
 void KvmVcpu::Kick() { ::pthread_kill(thread_.native_handle(), kKick); }
 
-std::optional<VcpuStop> KvmVcpu::stop() {
-  std::lock_guard lock(stop_mutex_);
-  return stop_;
+bool KvmVcpu::Quiet() {
+  const std::uint32_t before = seen_exits_;
+  seen_exits_ = exits_.load(std::memory_order_relaxed);
+  return gate_.in_guest() && seen_exits_ == before;
 }
 
-std::string KvmVcpu::reset_error() {
-  std::lock_guard lock(stop_mutex_);
-  return reset_error_;
+void KvmVcpu::Look() {
+  look_.store(true);
+  Kick();
 }
 
 void KvmVcpu::ThreadMain() {
   ::pthread_setname_np(::pthread_self(), ("trapline-vcpu" + std::to_string(index_)).c_str());
   bool ended = false;
   for (;;) {
-    switch (gate_.Wait(ended)) {
+    switch (const Order order = gate_.Wait(ended)) {
       case Order::kStop:
         return;
-      case Order::kReset:
-        DoReset();
-        ended = false;
-        gate_.ResetDone();
-        events_.reset_done();
+      case Order::kFinish: {
+        const std::string error = DoFinish();
+        gate_.Done(order);
+        machine_.listener.Finished(error);
         break;
+      }
+      case Order::kRestore: {
+        const std::string error = DoRestore();
+        ended = false;
+        gate_.Done(order);
+        machine_.listener.Restored(error);
+        break;
+      }
       default:
-        if (!RunOnce()) {
-          ended = true;
-          events_.stopped();
-        }
+        if (!RunOnce()) ended = true;
     }
   }
 }
@@ -138,11 +149,35 @@ bool KvmVcpu::RunOnce() {
   if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
     if (errno == EINTR || errno == EAGAIN) {
       FetchKick();
-      return true;
+      return !look_.exchange(false) || LookForHalt();
     }
     return Fail(std::string("KVM_RUN: ") + std::strerror(errno));
   }
+  exits_.store(exits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  // Whoever leaves the guest by itself is not asleep.
+  if (look_.load(std::memory_order_relaxed) && look_.exchange(false)) machine_.halts.Cancel();
   return HandleExit();
+}
+
+bool KvmVcpu::LookForHalt() {
+  for (int look = 0; look < 2; look++) {
+    if (!machine_.halts.Report(Dead())) return true;
+  }
+  return End({VcpuStop::Reason::kHalted, {}, 0, 0, 0, 0});
+}
+
+bool KvmVcpu::Dead() {
+  kvm_mp_state mp{};
+  kvm_regs regs{};
+  kvm_vcpu_events events{};
+  // Takes in INITs and SIPIs that have arrived. Where one of these fails, KVM_RUN will say why.
+  if (::ioctl(fd_.get(), KVM_GET_MP_STATE, &mp) < 0) return false;
+  if (mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED) return true;
+  if (mp.mp_state != KVM_MP_STATE_HALTED) return false;
+  if (::ioctl(fd_.get(), KVM_GET_REGS, &regs) < 0 || ::ioctl(fd_.get(), KVM_GET_VCPU_EVENTS, &events) < 0) return false;
+  constexpr std::uint64_t kInterruptFlag = 1u << 9;
+  return (regs.rflags & kInterruptFlag) == 0 && events.nmi.pending == 0 && events.nmi.injected == 0 &&
+         events.smi.pending == 0;
 }
 
 bool KvmVcpu::HandleExit() {
@@ -157,12 +192,14 @@ bool KvmVcpu::HandleExit() {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       return true;
     case KVM_EXIT_HLT:
-      return End({VcpuStop::Reason::kHalted, {}, 0, 0, 0});
+      return End({VcpuStop::Reason::kHalted, {}, 0, 0, 0, 0});
     case KVM_EXIT_SHUTDOWN:
-      return End({VcpuStop::Reason::kTripleFault, {}, 0, 0, 0});
+      return End({VcpuStop::Reason::kTripleFault, {}, 0, 0, 0, 0});
     case KVM_EXIT_SYSTEM_EVENT:
-      if (run_->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN) return End({VcpuStop::Reason::kPowerOff, {}, 0, 0, 0});
-      if (run_->system_event.type == KVM_SYSTEM_EVENT_RESET) return End({VcpuStop::Reason::kReset, {}, 0, 0, 0});
+      if (run_->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN) {
+        return End({VcpuStop::Reason::kPowerOff, {}, 0, 0, 0, 0});
+      }
+      if (run_->system_event.type == KVM_SYSTEM_EVENT_RESET) return End({VcpuStop::Reason::kReset, {}, 0, 0, 0, 0});
       return Fail("KVM reports system event " + std::to_string(run_->system_event.type));
     case KVM_EXIT_INTERNAL_ERROR:
       return Fail(std::string("KVM met ") + InternalErrorName(run_->internal.suberror) + " (suberror " +
@@ -211,20 +248,23 @@ std::uint64_t KvmVcpu::Transact(const Access& access) {
   // the access goes nowhere.
   if (gate_.Wait(false) != Order::kRun) return ~std::uint64_t{0};
   std::uint64_t value = 0;
-  if (io_.services().Serve(access, value)) return value;
-  io_.channel().Post(index_, access);
+  MachineIo& io = machine_.io;
+  if (io.services().Serve(access, value)) return value;
+  io.channel().Post(index_, access);
   gate_.EnterDevice();
-  return Mask(io_.channel().Await(index_), access.size);
+  return Mask(io.channel().Await(index_), access.size);
 }
 
-void KvmVcpu::FinishInstruction() {
-  // Each round lets KVM take the value of one access; the instruction may have another one (a second page), which
-  // gets all ones. A few rounds at most: KVM returns to us before it repeats a string instruction.
+std::string KvmVcpu::DoFinish() {
+  // KVM would finish an old instruction upon new registers. Each round lets it take the value of one access, without
+  // entering the guest; the instruction may have another one (a second page), which gets all ones. A few rounds at
+  // most: KVM returns to us before it repeats a string instruction.
+  std::string error;
   run_->immediate_exit = 1;
   while (unfinished_) {
     unfinished_ = false;
     if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
-      if (errno != EINTR && errno != EAGAIN) throw SysError("KVM_RUN", errno);
+      if (errno != EINTR && errno != EAGAIN) error = SysError("KVM_RUN", errno).what();
     } else if (run_->exit_reason == KVM_EXIT_IO) {
       if (run_->io.direction == KVM_EXIT_IO_IN) {
         auto* data = reinterpret_cast<unsigned char*>(run_) + run_->io.data_offset;
@@ -238,30 +278,25 @@ void KvmVcpu::FinishInstruction() {
   }
   run_->immediate_exit = 0;
   FetchKick();
+  look_.store(false);
+  return error;
 }
 
-void KvmVcpu::DoReset() {
-  std::string error;
+std::string KvmVcpu::DoRestore() {
   try {
-    // KVM would finish an old instruction upon the new registers.
-    FinishInstruction();
-    vm_.ResetIrqChips();
     initial_.Restore(fd_.get());
+    return {};
   } catch (const SysError& failure) {
-    run_->immediate_exit = 0;
-    error = failure.what();
+    return failure.what();
   }
-  std::lock_guard lock(stop_mutex_);
-  reset_error_ = error;
-  stop_.reset();
 }
 
 bool KvmVcpu::End(VcpuStop stop) {
   kvm_regs regs{};
   if (::ioctl(fd_.get(), KVM_GET_REGS, &regs) == 0) stop.rip = regs.rip;
   stop.exit_reason = run_->exit_reason;
-  std::lock_guard lock(stop_mutex_);
-  stop_ = std::move(stop);
+  stop.vcpu = index_;
+  machine_.listener.Ended(stop);
   return false;
 }
 

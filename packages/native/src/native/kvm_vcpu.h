@@ -1,14 +1,15 @@
 // One vCPU on a thread of its own: KVM_RUN, its exits turned into I/O requests, and the orders it takes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "halt_check.h"
 #include "kvm_abi.h"
+#include "kvm_cpuid.h"
 #include "kvm_state.h"
 #include "kvm_vm.h"
 #include "machine_io.h"
@@ -26,34 +27,62 @@ struct VcpuStop {
   std::uint64_t rip = 0;
   std::uint32_t exit_reason = 0;
   std::uint32_t suberror = 0;
+  unsigned vcpu = 0;
 };
 
 class KvmVcpu {
  public:
-  /** Called on the vCPU's thread. */
-  struct Events {
-    std::function<void()> resting;
-    std::function<void()> reset_done;
-    std::function<void()> stopped;
+  /** What its machine is told, on the vCPU's thread. */
+  class Listener {
+   public:
+    /** It executes no guest instruction any more. */
+    virtual void Resting() = 0;
+    /** `FinishInstruction` and `Restore` are done. @param error what went wrong; empty if nothing did */
+    virtual void Finished(const std::string& error) = 0;
+    virtual void Restored(const std::string& error) = 0;
+    /** It will not go on by itself before it is restored. */
+    virtual void Ended(const VcpuStop& stop) = 0;
+
+   protected:
+    ~Listener() = default;
   };
 
-  /** Creates vCPU `index`, at rest at 0:`entry` in real mode. `vm` and `io` must outlive it. */
-  KvmVcpu(KvmVm& vm, MachineIo& io, unsigned index, std::uint16_t entry, Events events);
-  ~KvmVcpu() { Stop(); }
+  /** What it shares with the other vCPUs of its machine; all of it must outlive it. */
+  struct Machine {
+    KvmVm& vm;
+    MachineIo& io;
+    HaltCheck& halts;
+    Listener& listener;
+  };
 
+  /**
+   * Creates vCPU `index`, at rest. The first one is at 0:`entry` in real mode, the others wait for INIT and SIPI.
+   * Resets come in two steps, so that nothing of the old life runs when the first vCPU is new: see `KvmSession::Reset`.
+   */
+  KvmVcpu(const Machine& machine, unsigned index, const Cpuid& cpuid, std::uint16_t entry);
+  ~KvmVcpu() {
+    BeginStop();
+    Join();
+  }
+
+  unsigned index() const { return index_; }
   void Run() { gate_.Give(Order::kRun); }
-  /** @returns true if the vCPU is at rest already; otherwise `resting` is called once it is */
+  /** @returns true if the vCPU is at rest already; otherwise `Resting` is called once it is */
   bool Pause();
   bool resting() { return gate_.resting(); }
-  /** To the first instruction; only while paused, with no request in flight. Calls `reset_done`. */
-  void Reset() { gate_.Give(Order::kReset); }
-  /** Ends the thread; the caller has aborted the requests in flight. Idempotent. */
-  void Stop();
+  /** First step of a reset: ends the instruction whose access was served. Only while paused. Calls `Finished`. */
+  void FinishInstruction() { gate_.Give(Order::kFinish); }
+  /** Second step: the registers as they were at creation. Calls `Restored`. On any thread. */
+  void Restore() { gate_.Give(Order::kRestore); }
+  /** The thread will end; the caller has aborted the requests in flight. */
+  void BeginStop();
+  /** Waits for that, and lets go of the vCPU. Idempotent. */
+  void Join();
 
-  /** What ended the vCPU, if something did since the last reset. */
-  std::optional<VcpuStop> stop();
-  /** What went wrong at the last reset; empty if nothing did. */
-  std::string reset_error();
+  /** Has it been in the guest, without an exit, since the last call? Reading what it does costs an interruption. */
+  bool Quiet();
+  /** Makes it report to the `HaltCheck`. */
+  void Look();
 
  private:
   void Kick();
@@ -64,16 +93,17 @@ class KvmVcpu {
   void ServePio();
   void ServeMmio();
   std::uint64_t Transact(const Access& access);
-  /** Lets KVM finish the instruction whose access was just served, without entering the guest. */
-  void FinishInstruction();
-  void DoReset();
+  /** @returns false, after `End`, if all vCPUs sleep and none can wake another */
+  bool LookForHalt();
+  /** Can only somebody else wake it? Only where it is not in KVM_RUN. */
+  bool Dead();
+  std::string DoFinish();
+  std::string DoRestore();
   bool End(VcpuStop stop);
   bool Fail(const std::string& message, std::uint32_t suberror = 0);
 
-  KvmVm& vm_;
-  MachineIo& io_;
+  const Machine machine_;
   const unsigned index_;
-  const Events events_;
   RunGate gate_;
   UniqueFd fd_;
   Mapping run_mapping_;
@@ -81,9 +111,11 @@ class KvmVcpu {
   VcpuState initial_;
   /** An access was served and KVM has not yet been told to finish its instruction. */
   bool unfinished_ = false;
-  std::mutex stop_mutex_;
-  std::optional<VcpuStop> stop_;
-  std::string reset_error_;
+  /** Exits so far; kicks do not count. Written by the vCPU's thread. */
+  std::atomic<std::uint32_t> exits_{0};
+  /** At the last `Quiet`. */
+  std::uint32_t seen_exits_ = 0;
+  std::atomic<bool> look_{false};
   std::thread thread_;
 };
 

@@ -26,6 +26,8 @@ constexpr Capability kNeeded[] = {
     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
     {KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE"},
     {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
+    {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+    {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
 };
 
 }  // namespace
@@ -74,6 +76,7 @@ KvmVm::KvmVm(const std::string& device, const GuestRam& ram)
 
 void KvmVm::SetIrqLine(unsigned gsi, bool level) {
   if (gsi >= kIrqLines) throw SysError("KVM_IRQ_LINE", EINVAL);
+  std::lock_guard lock(lines_mutex_);
   lines_[gsi] = level;
   DriveLine(gsi, level);
 }
@@ -97,6 +100,7 @@ void KvmVm::SignalMsi(std::uint64_t address, std::uint32_t data) {
 void KvmVm::ResetIrqChips() {
   // The registers alone do not say which inputs are high; KVM keeps that beside them. So: everything low, the
   // registers as created, and then the edges of the lines that are driven.
+  std::lock_guard lock(lines_mutex_);
   for (unsigned gsi = 0; gsi < kIrqLines; gsi++) DriveLine(gsi, false);
   for (kvm_irqchip& chip : initial_chips_) Check(::ioctl(vm_.get(), KVM_SET_IRQCHIP, &chip), "KVM_SET_IRQCHIP");
   for (unsigned gsi = 0; gsi < kIrqLines; gsi++) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "guest_ram.h"
@@ -38,10 +39,10 @@ class KvmVm {
   int fd() const { return vm_.get(); }
   int vcpu_mmap_size() const { return vcpu_mmap_size_; }
 
-  /** Level of one interrupt line. */
+  /** Level of one interrupt line. On any thread. */
   void SetIrqLine(unsigned gsi, bool level);
   void SignalMsi(std::uint64_t address, std::uint32_t data);
-  /** Interrupt controllers as they were created; lines that are driven now stay driven. */
+  /** Interrupt controllers as they were created; lines that are driven now stay driven. On any thread, no vCPU running. */
   void ResetIrqChips();
   /** Idempotent; the vCPUs must be gone. */
   void Close();
@@ -52,6 +53,8 @@ class KvmVm {
   UniqueFd kvm_;
   UniqueFd vm_;
   int vcpu_mmap_size_ = 0;
+  /** A line may change while the controllers are reset, on another thread. */
+  std::mutex lines_mutex_;
   std::bitset<kIrqLines> lines_;
   /** Master PIC, slave PIC, I/O APIC. */
   std::array<kvm_irqchip, 3> initial_chips_{};

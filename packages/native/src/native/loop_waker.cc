@@ -1,47 +1,13 @@
 #include "loop_waker.h"
 
-#include <cstdlib>
-#include <memory>
-
 #include <sys/eventfd.h>
 
 namespace trapline {
 
-namespace {
-
-struct Closing {
-  std::function<void()> closed;
-};
-
-void OnClosed(trapline_uv_handle* handle) {
-  std::unique_ptr<Closing> closing(static_cast<Closing*>(handle->data));
-  std::free(handle);
-  if (closing->closed) closing->closed();
-}
-
-}  // namespace
-
-LoopWaker::LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t)> woken) : woken_(std::move(woken)) {
-  event_ = UniqueFd(Check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
-  handle_ = static_cast<trapline_uv_handle*>(std::calloc(1, uv_handle_size(kUvPoll)));
-  if (handle_ == nullptr) throw SysError("uv_poll", ENOMEM);
-  // libuv returns negative errno values, on Linux.
-  if (const int rc = uv_poll_init(loop, handle_, event_.get()); rc < 0) {
-    std::free(std::exchange(handle_, nullptr));
-    throw SysError("uv_poll_init", -rc);
-  }
-  handle_->data = this;
-  const int rc = uv_poll_start(handle_, kUvReadable, [](trapline_uv_handle* handle, int, int) {
-    static_cast<LoopWaker*>(handle->data)->OnReadable();
-  });
-  if (rc < 0) {
-    Close();
-    throw SysError("uv_poll_start", -rc);
-  }
-  uv_unref(handle_);
-}
-
-LoopWaker::~LoopWaker() { Close(); }
+LoopWaker::LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t)> woken)
+    : woken_(std::move(woken)),
+      event_(Check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")),
+      poll_(loop, event_.get(), [this] { OnReadable(); }) {}
 
 void LoopWaker::Raise(std::uint32_t bits) {
   bits_.fetch_or(bits);
@@ -59,24 +25,8 @@ void LoopWaker::OnReadable() {
   if (const std::uint32_t bits = bits_.exchange(0); bits != 0) woken_(bits);
 }
 
-void LoopWaker::KeepAlive(bool alive) {
-  if (handle_ == nullptr) return;
-  if (alive) {
-    uv_ref(handle_);
-  } else {
-    uv_unref(handle_);
-  }
-}
-
 void LoopWaker::Close(std::function<void()> closed) {
-  if (handle_ == nullptr) {
-    if (closed) closed();
-    return;
-  }
-  trapline_uv_handle* handle = std::exchange(handle_, nullptr);
-  uv_poll_stop(handle);
-  handle->data = new Closing{std::move(closed)};
-  uv_close(handle, OnClosed);
+  poll_.Close(std::move(closed));
   std::lock_guard lock(event_mutex_);
   // libuv allows it right after uv_close, and a caller who counts descriptors finds none left.
   event_.Reset();

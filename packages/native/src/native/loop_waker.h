@@ -6,8 +6,8 @@
 #include <functional>
 #include <mutex>
 
+#include "loop_poll.h"
 #include "sys.h"
-#include "uv_abi.h"
 
 namespace trapline {
 
@@ -15,7 +15,7 @@ class LoopWaker {
  public:
   /** @param woken called on the loop's thread with the bits raised since the last call */
   LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t bits)> woken);
-  ~LoopWaker();
+  ~LoopWaker() { Close(); }
   LoopWaker(const LoopWaker&) = delete;
   LoopWaker& operator=(const LoopWaker&) = delete;
 
@@ -25,7 +25,7 @@ class LoopWaker {
   // --- on the loop's thread ---------------------------------------------------------------------
 
   /** Shall this keep the process alive? It does not at first. */
-  void KeepAlive(bool alive);
+  void KeepAlive(bool alive) { poll_.KeepAlive(alive); }
   /** No `woken` from here on; `closed` is called once libuv has let go of the handle. Idempotent. */
   void Close(std::function<void()> closed = nullptr);
 
@@ -35,10 +35,9 @@ class LoopWaker {
   const std::function<void(std::uint32_t)> woken_;
   /** Held while the descriptor is written to and while it goes: its number may be somebody else's right afterwards. */
   std::mutex event_mutex_;
-  UniqueFd event_;
   std::atomic<std::uint32_t> bits_{0};
-  /** Owned by libuv once closing: it outlives us until its close callback. */
-  trapline_uv_handle* handle_ = nullptr;
+  UniqueFd event_;
+  LoopPoll poll_;
 };
 
 }  // namespace trapline

@@ -28,10 +28,11 @@ class MachineIo {
   IoreqChannel& channel() { return channel_; }
   ServiceTable& services() { return services_; }
   PolledMachine polled() { return {&channel_, &kicks_}; }
-  /** On the controlling thread: a doorbell was rung another way. */
-  void Ring(unsigned number, std::uint32_t value) {
-    services_.Ring(number, value);
+  /** On the controlling thread: a doorbell was rung another way, so many times. */
+  void Ring(unsigned number, std::uint32_t value, std::uint64_t times) {
+    services_.Ring(number, value, times);
     kicks_.store(true);
+    gate_->Announce();
   }
   /** The vCPU threads have ended: they no longer count where it is decided whether to spin. */
   void ThreadsEnded() { threads_.reset(); }

@@ -10,18 +10,19 @@
 namespace trapline {
 
 /** What a vCPU thread shall do next. */
-enum class Order { kPause, kRun, kReset, kStop };
+enum class Order { kPause, kRun, kFinish, kRestore, kStop };
 
 class RunGate {
  public:
   /** @param resting called on the vCPU thread when it stopped executing under an order other than kRun */
   explicit RunGate(std::function<void()> resting) : resting_(std::move(resting)) {}
 
-  // --- the controlling thread -------------------------------------------------------------------
+  // --- any thread -------------------------------------------------------------------------------
 
-  /** Gives an order. The caller still has to kick a thread that may be inside the guest. */
+  /** Gives an order; after kStop none counts. The caller still has to kick a thread that may be inside the guest. */
   void Give(Order order) {
     std::lock_guard lock(mutex_);
+    if (order_.load() == Order::kStop) return;
     order_.store(order);
     changed_.notify_all();
   }
@@ -30,6 +31,8 @@ class RunGate {
     std::lock_guard lock(mutex_);
     return order_.load() != Order::kRun && phase_.load() != Phase::kGuest;
   }
+  /** Is it in the guest, or on its way there and back? */
+  bool in_guest() const { return phase_.load(std::memory_order_relaxed) == Phase::kGuest; }
 
   // --- the vCPU thread --------------------------------------------------------------------------
 
@@ -62,11 +65,10 @@ class RunGate {
     changed_.wait_until(lock, until, [&] { return order_.load() != Order::kRun; });
   }
 
-  /** The vCPU reports its reset: back to kPause, unless something else was ordered meanwhile. */
-  void ResetDone() {
+  /** The vCPU has done `order`: back to kPause, unless something else was ordered meanwhile. */
+  void Done(Order order) {
     std::lock_guard lock(mutex_);
-    Order expected = Order::kReset;
-    order_.compare_exchange_strong(expected, Order::kPause);
+    order_.compare_exchange_strong(order, Order::kPause);
   }
 
   /**

@@ -64,8 +64,12 @@ std::optional<std::uint32_t> ServiceTable::TakeKick(unsigned number) {
   return value;
 }
 
-void ServiceTable::Ring(unsigned number, std::uint32_t value) {
-  if (number < kMaxServices && taken_[number]) Push(entries_[number], value);
+void ServiceTable::Ring(unsigned number, std::uint32_t value, std::uint64_t times) {
+  if (number >= kMaxServices || !taken_[number]) return;
+  Entry& entry = entries_[number];
+  Push(entry, value);
+  Count(Record(number).writes, times);
+  Count(Record(number).bytes_written, times * entry.size.load());
 }
 
 void ServiceTable::Unmap() {

@@ -61,8 +61,8 @@ class ServiceTable {
   void Remove(unsigned number);
   /** The oldest kick that was not taken yet. */
   std::optional<std::uint32_t> TakeKick(unsigned number);
-  /** A kick that came another way: an ioeventfd. */
-  void Ring(unsigned number, std::uint32_t value);
+  /** Kicks that came another way: `times` writes of `value`, counted and, being equal, heard as one. */
+  void Ring(unsigned number, std::uint32_t value, std::uint64_t times);
   /** The records, shared with JavaScript. */
   const Mapping& mapping() const { return mapping_; }
   /** Only after the vCPU threads have ended. */

@@ -79,17 +79,17 @@ Napi::Value SessionBinding::AddService(const Napi::CallbackInfo& info) {
   service.widths = number("widths");
   service.value = number("value");
   if (given.Get("match").IsNumber()) service.match = number("match");
-  const auto added = session()->io().services().Add(service);
+  const auto added = session()->AddService(service);
   return Napi::Number::New(env_, added ? static_cast<int>(*added) : -1);
 }
 
 Napi::Value SessionBinding::RemoveService(const Napi::CallbackInfo& info) {
-  if (!closing_) session()->io().services().Remove(Unsigned(info, 0));
+  if (!closing_) session()->RemoveService(Unsigned(info, 0));
   return env_.Undefined();
 }
 
 Napi::Value SessionBinding::TakeKick(const Napi::CallbackInfo& info) {
-  const auto kick = closing_ ? std::nullopt : session()->io().services().TakeKick(Unsigned(info, 0));
+  const auto kick = closing_ ? std::nullopt : session()->TakeKick(Unsigned(info, 0));
   return Napi::Number::New(env_, kick ? static_cast<double>(*kick) : -1);
 }
 

@@ -21,6 +21,10 @@ class Session {
  public:
   virtual ~Session() = default;
   virtual MachineIo& io() = 0;
+  /** Ranges that are served without JavaScript; here by the vCPU threads alone. See `ServiceTable`. */
+  virtual std::optional<unsigned> AddService(const Service& service) { return io().services().Add(service); }
+  virtual void RemoveService(unsigned number) { io().services().Remove(number); }
+  virtual std::optional<std::uint32_t> TakeKick(unsigned number) { return io().services().TakeKick(number); }
   /**
    * Completes requests in flight, ends the threads, closes every descriptor; memory stays. Idempotent.
    * @param closed called when the event loop has let go

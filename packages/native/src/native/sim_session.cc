@@ -99,9 +99,10 @@ std::uint64_t SimSession::Serve(NativeServer& server, std::uint64_t requests) {
 void SimSession::Close(std::function<void()> closed) {
   if (open_) {
     open_ = false;
-    // A thread may wait for a device: nobody will answer any more, so it gets all ones.
-    io_.channel().Abort();
+    // The order first: a thread whose request is aborted starts no other. It may wait for a device, and nobody will
+    // answer any more, so it gets all ones.
     for (auto& vcpu : vcpus_) vcpu->OrderStop();
+    io_.channel().Abort();
     for (unsigned i = 0; i < vcpus_.size(); i++) io_.channel().ReleaseVcpu(i);
     for (auto& vcpu : vcpus_) vcpu->Stop();
     io_.ThreadsEnded();

@@ -74,9 +74,9 @@ void SimVcpu::ThreadMain() {
     switch (gate_.Wait(ended_.load(std::memory_order_relaxed))) {
       case Order::kStop:
         return;
-      case Order::kReset:
+      case Order::kRestore:
         DoReset();
-        gate_.ResetDone();
+        gate_.Done(Order::kRestore);
         events_.reset_done();
         break;
       default:

@@ -60,7 +60,7 @@ class SimVcpu {
   bool Pause();
   bool resting() { return gate_.resting(); }
   /** To the first access; only while paused, with no request in flight. Calls `reset_done`. */
-  void Reset() { gate_.Give(Order::kReset); }
+  void Reset() { gate_.Give(Order::kRestore); }
   /** Tells the thread to end; `Stop` waits for it. */
   void OrderStop() { gate_.Give(Order::kStop); }
   /** Ends the thread; the caller has aborted the requests in flight. Idempotent. */

@@ -10,7 +10,7 @@ export const MMIO = 0x10_0000;
 
 /** `jmp` to itself. */
 export const SPIN = [0xeb, 0xfe];
-/** `hlt`, again and again. */
+/** `hlt`, again and again; for ever, if interrupts are off. */
 export const HALT = [0xf4, 0xeb, 0xfd];
 
 /** `out port, al` after `mov al, value`. */
@@ -37,6 +37,40 @@ export function onInterrupt(memory: GuestMemory, vector: number, code: readonly 
   memory.writeU16(vector * 4, HANDLER);
   memory.writeU16(vector * 4 + 2, 0);
   memory.write(HANDLER, Uint8Array.from(code));
+}
+
+/** Where application processors start, in real mode: the page of {@link START_APS}'s SIPI. */
+export const AP_ENTRY = 0x4000;
+
+/** `mov dword [address], value`, in protected mode. */
+function store(address: number, value: number): number[] {
+  const bytes = (word: number) => [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24];
+  return [0xc7, 0x05, ...bytes(address), ...bytes(value)];
+}
+
+/** In protected mode, on the bootstrap processor: local APIC on, then INIT, SIPI, SIPI to all others. */
+export const START_APS = [
+  ...store(0xfee0_00f0, 0x1ff),
+  ...store(0xfee0_0300, 0x000c_4500),
+  ...store(0xfee0_0300, 0x000c_4600 | (AP_ENTRY >> 12)),
+  ...store(0xfee0_0300, 0x000c_4600 | (AP_ENTRY >> 12)),
+];
+
+/** Tells this CPU's numbers: its APIC id of CPUID leaf 1 at port 10h, its x2APIC id of leaf 0bh at port 11h. */
+export function tellNumbers(mode: 16 | 32): number[] {
+  const wide = mode === 16 ? [0x66] : [];
+  return [
+    ...[...wide, 0xb8, 1, 0, 0, 0, 0x0f, 0xa2], // mov eax, 1; cpuid
+    ...[...wide, 0xc1, 0xeb, 24, 0x88, 0xd8, 0xe6, 0x10], // shr ebx, 24; mov al, bl; out 10h, al
+    ...[...wide, 0xb8, 0x0b, 0, 0, 0, ...wide, 0x31, 0xc9, 0x0f, 0xa2], // mov eax, 0bh; xor ecx, ecx; cpuid
+    ...[0x88, 0xd0, 0xe6, 0x11], // mov al, dl; out 11h, al
+  ];
+}
+
+/** Reads port 12h and writes what it got to port 13h, `times` times. */
+export function echo(mode: 16 | 32, times: number): number[] {
+  const count = [times & 0xff, times >> 8];
+  return [0xb9, ...count, ...(mode === 32 ? [0, 0] : []), 0xe4, 0x12, 0xe6, 0x13, 0xe2, 0xfa];
 }
 
 const GDT = 0x2000;
