@@ -12,7 +12,7 @@ export const PACKAGE = dirname(here);
 export const SOURCES = join(PACKAGE, 'src', 'native');
 
 /** What needs neither Node-API nor KVM. */
-const UNITS = ['cpus', 'ioreq_channel', 'loop_waker', 'poller', 'service_table'];
+const UNITS = ['cpus', 'ioreq_channel', 'loop_poll', 'loop_waker', 'poller', 'service_table'];
 
 /** Flags of each kind of check, on top of the common ones. @type {Record<string, string[]>} */
 export const KINDS = {

@@ -75,11 +75,11 @@ TEST("Poller: says slots and machine in one word") {
 TEST("Poller: a doorbell is said once, with the slots") {
   Fixture f;
   MachineIo& machine = f.Add();
-  machine.Ring(0, 1);
+  machine.Ring(0, 1, 1);
   machine.channel().Post(0, Write(1));
   CHECK_EQ(f.poller.Take(), taken::kKicks | 1u);
   CHECK_EQ(f.poller.Take(), 0u);
-  machine.Ring(0, 1);
+  machine.Ring(0, 1, 1);
   CHECK_EQ(f.poller.Take(), taken::kKicks);
 }
 
@@ -222,7 +222,7 @@ TEST("Poller: Arm refuses while there is work, and asks for no wake-up then") {
   machine.channel().Post(0, Write(1));
   CHECK(!f.poller.Arm());
   f.poller.Take();
-  machine.Ring(0, 1);
+  machine.Ring(0, 1, 1);
   CHECK(!f.poller.Arm());
   f.poller.Take();
   Finish(machine);

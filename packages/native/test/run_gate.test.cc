@@ -46,32 +46,29 @@ TEST("RunGate: a vCPU that has ended waits under kRun, too") {
   Threads threads;
   std::atomic<bool> back{false};
   threads.Start([&] {
-    CHECK(gate.Wait(true) == Order::kReset);
+    CHECK(gate.Wait(true) == Order::kRestore);
     back = true;
   });
   while (rested == 0) std::this_thread::yield();
   gate.Give(Order::kPause);
   gate.Give(Order::kRun);
   CHECK(!back);
-  gate.Give(Order::kReset);
+  gate.Give(Order::kRestore);
   threads.Join();
 }
 
 TEST("RunGate: a reset ends in a pause, unless something else was ordered meanwhile") {
   RunGate gate([] {});
-  gate.Give(Order::kReset);
-  CHECK(gate.Wait(false) == Order::kReset);
-  gate.ResetDone();
+  gate.Give(Order::kRestore);
+  CHECK(gate.Wait(false) == Order::kRestore);
+  gate.Done(Order::kRestore);
   gate.Give(Order::kRun);
   CHECK(gate.Wait(false) == Order::kRun);
-  gate.Give(Order::kReset);
-  CHECK(gate.Wait(false) == Order::kReset);
-  gate.Give(Order::kStop);
-  gate.ResetDone();
-  CHECK(gate.Wait(false) == Order::kStop);
-  gate.Give(Order::kReset);
+  gate.Give(Order::kRestore);
+  CHECK(gate.Wait(false) == Order::kRestore);
+  gate.Give(Order::kRestore);
   gate.Wait(false);
-  gate.ResetDone();
+  gate.Done(Order::kRestore);
   // Paused: the next `Wait` would wait.
   Threads threads;
   std::atomic<bool> back{false};
@@ -102,6 +99,30 @@ TEST("RunGate: a vCPU that waits for a device rests, and says so if that was ord
   gate.EnterDevice();
   CHECK_EQ(rested.load(), 1u);
   CHECK(gate.resting());
+}
+
+TEST("RunGate: after a stop no other order counts") {
+  RunGate gate([] {});
+  gate.Give(Order::kStop);
+  gate.Give(Order::kRun);
+  gate.Done(Order::kRestore);
+  CHECK(gate.Wait(false) == Order::kStop);
+}
+
+TEST("RunGate: a vCPU at rest until a time counts as resting, and an order ends its rest") {
+  std::atomic<unsigned> rested{0};
+  RunGate gate([&] { rested++; });
+  gate.Give(Order::kRun);
+  CHECK(gate.Wait(false) == Order::kRun);
+  CHECK(gate.in_guest());
+  gate.Rest(std::chrono::steady_clock::now());
+  CHECK(!gate.in_guest());
+  CHECK_EQ(rested.load(), 0u);
+  gate.Give(Order::kPause);
+  CHECK(gate.resting());
+  // Ordered before: it is reported, and takes no time at all.
+  gate.Rest(std::chrono::steady_clock::time_point::max());
+  CHECK_EQ(rested.load(), 1u);
 }
 
 TEST("RunGate: under stress every pause is reported, and no vCPU runs while it is resting") {

@@ -153,13 +153,15 @@ TEST("ServiceTable: a doorbell that is full takes equal kicks still and sends ot
 TEST("ServiceTable: a kick that came by an ioeventfd is in the same queue") {
   Fixture f;
   const unsigned bell = *f.table.Add(Of(ServiceKind::kDoorbell));
-  f.table.Ring(bell, 9);
+  f.table.Ring(bell, 9, 3);
   CHECK(f.Write(0, 4, 9));
+  CHECK_EQ(f.Record(bell).writes, 4u);
+  CHECK_EQ(f.Record(bell).bytes_written, 16u);
   CHECK_EQ(f.table.TakeKick(bell), 9u);
   CHECK_EQ(f.table.TakeKick(bell), kNoKick);
   f.table.Remove(bell);
-  f.table.Ring(bell, 9);
-  f.table.Ring(ServiceTable::kMaxServices, 9);
+  f.table.Ring(bell, 9, 1);
+  f.table.Ring(ServiceTable::kMaxServices, 9, 1);
   CHECK_EQ(f.table.TakeKick(bell), kNoKick);
   CHECK_EQ(f.table.TakeKick(ServiceTable::kMaxServices), kNoKick);
 }
@@ -238,7 +240,7 @@ TEST("ServiceTable: a number used again has a fresh record and no old kicks") {
   // What was rung before stays until the number is used again.
   CHECK_EQ(f.Record(bell).writes, 1u);
   CHECK_EQ(f.table.TakeKick(bell), 5u);
-  f.table.Ring(bell, 5);
+  f.table.Ring(bell, 5, 1);
   CHECK_EQ(*f.table.Add(Of(ServiceKind::kDoorbell)), bell);
   CHECK_EQ(f.Record(bell).writes, 0u);
   f.Write(0, 4, 8);

@@ -12,7 +12,7 @@ namespace trapline {
 struct ControlBlock {
   /** How often a slot was claimed or aborted; wraps. */
   std::int32_t generation[kSlots];
-  /** 1 while the slot's vCPU sleeps, or is about to: a futex. */
+  /** 1 while the slot's vCPU sleeps, or is about to. */
   std::int32_t asleep[kSlots];
 };
 

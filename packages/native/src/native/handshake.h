@@ -33,26 +33,23 @@ bool Arm(Flag& armed, Pending pending) {
 /**
  * The requester's side: sleeps until its request is complete.
  * @param complete the word's value that ends the wait
- * @param sleep sleeps while the flag is up (a futex on the flag itself), and may wake for no reason
+ * @param sleep sleeps while the word still has the value given (a futex), and may wake for no reason
  */
 template <typename Word, typename Flag, typename Sleep>
 void SleepUntilComplete(const Word& word, Flag& asleep, typename Word::value_type complete, Sleep sleep) {
-  for (;;) {
-    // Before every look: the server takes the flag when it wakes us, also for a wake we did not need.
-    asleep.store(1);
-    if (word.load() == complete) break;
-    sleep();
-  }
+  asleep.store(1);
+  for (auto seen = word.load(); seen != complete; seen = word.load()) sleep(seen);
   asleep.store(0);
 }
 
 /**
- * The server's side, after it has stored COMPLETE: wakes the requester if it may be asleep. A server that is late may
- * take the flag raised for the requester's next request: then that one does not come to its sleep, and raises it again.
+ * The server's side, after it has stored COMPLETE: wakes the requester if it may be asleep. It does not take the flag,
+ * which only the requester lowers: a server that is late would take the one raised for the requester's next request,
+ * and wake nobody, because that one has not come to its sleep yet.
  */
 template <typename Flag, typename Wake>
-void WakeAsleep(Flag& asleep, Wake wake) {
-  if (asleep.load() != 0 && asleep.exchange(0) != 0) wake();
+void WakeAsleep(const Flag& asleep, Wake wake) {
+  if (asleep.load() != 0) wake();
 }
 
 }  // namespace trapline

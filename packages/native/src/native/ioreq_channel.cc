@@ -17,16 +17,16 @@ namespace {
 
 // The kernel compares the word with `expected` under its own lock, so a wake between our look and the sleep
 // is not lost. EINTR and EAGAIN mean "look again", which every caller does anyway.
-void FutexWait(std::int32_t* word, std::int32_t expected) {
+void FutexWait(std::uint32_t* word, std::uint32_t expected) {
   ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
-void FutexWaitFor(std::int32_t* word, std::int32_t expected, std::chrono::milliseconds most) {
+void FutexWaitFor(std::uint32_t* word, std::uint32_t expected, std::chrono::milliseconds most) {
   const timespec time{0, static_cast<long>(most.count()) * 1'000'000};
   ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &time, nullptr, 0);
 }
 
-void FutexWake(std::int32_t* word) {
+void FutexWake(std::uint32_t* word) {
   ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
@@ -106,8 +106,8 @@ std::uint64_t IoreqChannel::Await(unsigned slot) {
     while (!SpinUntil(kPollingYieldUs, complete)) ::sched_yield();
   } else if (!SpinUntil(SpinningHelps() ? wait_spin_us_.load(std::memory_order_relaxed) : 0, complete)) {
     auto asleep = Asleep(slot);
-    // On the flag, not on the state: a flag that was taken for the last request must keep us from sleeping.
-    SleepUntilComplete(word, asleep, state::kComplete, [&] { FutexWait(&control()->asleep[slot], 1); });
+    SleepUntilComplete(word, asleep, state::kComplete,
+                       [&](std::uint32_t seen) { FutexWait(&At(slot).processed, seen); });
   }
   const std::uint64_t value = Value(At(slot)).load(std::memory_order_relaxed);
   word.store(state::kFree, std::memory_order_release);
@@ -127,13 +127,12 @@ bool IoreqChannel::AwaitLooking(unsigned slot, const std::function<void(std::uin
   }
   if (SpinUntil(SpinningHelps() ? wait_spin_us_.load(std::memory_order_relaxed) : 0, complete)) return true;
   auto asleep = Asleep(slot);
-  // Whoever takes the flag from here on counts a wake-up: for this request, or late for the last one.
+  asleep.store(1);
+  // Whoever completes from here on finds the flag up, unless we see COMPLETE before we sleep.
   const std::uint32_t before = notified_[slot].load();
   bool slept = false;
-  for (;;) {
-    asleep.store(1);
-    if (complete()) break;
-    FutexWaitFor(&control()->asleep[slot], 1, kLookEvery);
+  while (!complete()) {
+    FutexWaitFor(&At(slot).processed, word.load(), kLookEvery);
     slept = true;
   }
   const auto woken = [&] { return !slept || notified_[slot].load() != before; };
@@ -186,7 +185,7 @@ void IoreqChannel::WakeVcpu(unsigned slot) {
   auto asleep = Asleep(slot);
   WakeAsleep(asleep, [&] {
     notified_[slot].fetch_add(1);
-    FutexWake(&control()->asleep[slot]);
+    FutexWake(&At(slot).processed);
   });
 }
 
