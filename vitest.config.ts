@@ -21,7 +21,13 @@ export default defineConfig({
     // A busy machine is slow, not wrong: many tests start processes of their own.
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    include: ['packages/*/src/**/*.test.ts', 'examples/*/**/*.test.ts', 'tests/*/**/*.test.ts', 'scripts/**/*.test.ts'],
+    include: [
+      'packages/*/src/**/*.test.ts',
+      'bench/**/*.test.ts',
+      'examples/*/**/*.test.ts',
+      'tests/*/**/*.test.ts',
+      'scripts/**/*.test.ts',
+    ],
     exclude: [
       '**/node_modules/**',
       '**/dist/**',

@@ -20,12 +20,13 @@ export interface Bench {
 /** The result of one comparison. */
 export interface Row {
   readonly name: string;
-  /** Median of the rounds' ratios (or of the subject's ns per operation, for absolute rows). */
-  readonly ratio: number;
+  /** Median of the rounds' ratios (or of the subject's ns per operation, for absolute rows); null if not measured. */
+  readonly ratio: number | null;
   readonly bar: number;
-  readonly verdict: 'ok' | 'MISSED' | 'NOISY';
-  readonly p10: number;
-  readonly p90: number;
+  /** `n/a` if this machine cannot run it: `detail` says what it lacks. */
+  readonly verdict: 'ok' | 'MISSED' | 'NOISY' | 'n/a';
+  readonly p10: number | null;
+  readonly p90: number | null;
   readonly rounds: number;
   readonly unit: string;
   readonly detail: string;
@@ -82,6 +83,11 @@ export function compare(bench: Bench, rounds = ROUNDS): Row {
     unit: bench.unit,
     detail: `baseline ${quantile(base, 0.5).toFixed(1)} ns, subject ${quantile(subject, 0.5).toFixed(1)} ns, ratio ${quantile(ratios, 0.5).toFixed(2)}`,
   };
+}
+
+/** The row of a comparison that this machine cannot make, for want of what `reason` says in a few words. */
+export function notApplicable(name: string, bar: number, reason: string): Row {
+  return { name, ratio: null, bar, verdict: 'n/a', p10: null, p90: null, rounds: 0, unit: 'ratio', detail: reason };
 }
 
 export function round(value: number): number {

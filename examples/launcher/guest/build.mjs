@@ -1,14 +1,17 @@
-// Assembles hello.S into hello.bin. Needed only after a change of hello.S: the binary is kept in the repository.
-//   node build.mjs [--output FILE]
+// Assembles a guest, hello.S if none is named, into a .bin beside it. Needed only after a change of the source: the
+// binaries are kept in the repository.
+//   node build.mjs [--source FILE.S] [--output FILE]
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const option = process.argv.indexOf('--output');
-const output = option > 0 ? resolve(process.argv[option + 1] ?? '') : join(here, 'hello.bin');
+const { values } = parseArgs({ options: { source: { type: 'string' }, output: { type: 'string' } } });
+const source = resolve(values.source ?? join(here, 'hello.S'));
+const output = resolve(values.output ?? source.replace(/\.S$/, '.bin'));
 const compiler = process.env.CC ?? 'cc';
 
 function run(command, ...args) {
@@ -20,8 +23,8 @@ function run(command, ...args) {
 
 const scratch = mkdtempSync(join(tmpdir(), 'trapline-guest-'));
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
-const object = join(scratch, 'hello.o');
-run(compiler, '-m32', '-c', 'hello.S', '-o', object);
+const object = join(scratch, 'guest.o');
+run(compiler, '-m32', '-c', source, '-o', object);
 // One flat image for its load address; all writable data is inside it.
 run('ld', '-m', 'elf_i386', '--oformat', 'binary', '-N', '-Ttext', '0x1000', '-e', 'start', '-o', output, object);
 // The linker takes everything it writes for a program.

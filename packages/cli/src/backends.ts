@@ -11,18 +11,23 @@ export function registerBackends(): Promise<void> {
 
 async function registerAll(): Promise<void> {
   try {
-    const native = (await import('@trapline/native')) as { readonly kvm?: () => BackendProvider };
-    if (!native.kvm) throw new Error('@trapline/native has no kvm()');
+    const native = (await import('@trapline/native')) as {
+      readonly kvm?: () => BackendProvider;
+      readonly sim?: () => BackendProvider;
+    };
+    if (!native.kvm || !native.sim) throw new Error('@trapline/native has no kvm() or no sim()');
     registerBackend(native.kvm());
+    registerBackend(native.sim());
   } catch (thrown) {
     registerBackend(missing('kvm', messageOf(thrown)));
+    registerBackend(missing('sim', messageOf(thrown)));
   }
 }
 
 /** Stands in for a backend whose package does not load, so that asking for it says why. */
 function missing(name: string, reason: string): BackendProvider {
   // Whatever the machine has: that this backend is missing is the one problem to name.
-  const capabilities = { ...SIM_JS_CAPABILITIES, guests: ['flat', 'script'] as const };
+  const capabilities = { ...SIM_JS_CAPABILITIES, guests: ['flat', 'script', 'stream'] as const };
   const fix = 'install @trapline/native again, or choose another backend with --backend';
   return {
     name,

@@ -7,11 +7,13 @@ export {
   type AccessStream,
   type CompiledStream,
   compileStream,
+  mixRead,
   STREAM_FLAG,
   STREAM_WORD,
   STREAM_WORDS,
   type StreamAccess,
   StreamCursor,
+  type StreamProgress,
 } from './backend/stream.js';
 export { type Attachment, type AttachmentOptions, mmio, pio } from './device/attachment.js';
 export {
@@ -121,6 +123,7 @@ export * from './ioreq/layout.js';
 export { type IoRequest, IoreqPage } from './ioreq/page.js';
 export type { TraceFilter, TraceRecord, TraceSink } from './ioreq/trace.js';
 export { type LogLevel, type LogRecord, type LogSink, RateLimit } from './log.js';
+export type { AttachOptions } from './machine/attach.js';
 export { HostClock, MachineClock, VirtualClock } from './machine/clock.js';
 export {
   type DeviceUse,

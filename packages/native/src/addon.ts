@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { messageOf } from '@trapline/core';
+import { type CompiledStream, messageOf, type StreamProgress } from '@trapline/core';
 
 /** Of this file and `addon.cc`: raised together with every change of what is below. */
 export const INTERFACE_VERSION = 3;
@@ -23,11 +23,11 @@ export interface KvmFacts {
 export interface NativeStop {
   readonly reason: 'halted' | 'triple-fault' | 'power-off' | 'reset' | 'failed';
   readonly message: string;
-  /** Hexadecimal: it may have 64 bits. */
-  readonly rip: string;
-  readonly exitReason: number;
-  readonly suberror: number;
-  readonly vcpu: number;
+  /** Of a real CPU. Hexadecimal: it may have 64 bits. */
+  readonly rip?: string;
+  readonly exitReason?: number;
+  readonly suberror?: number;
+  readonly vcpu?: number;
 }
 
 /** Bits of the argument of a session's `onEvents`. */
@@ -77,24 +77,86 @@ export interface NativePoller {
   onWoken(listener: () => void): void;
 }
 
-/** One machine on KVM, as the addon gives it. */
+/** A machine whose vCPUs are threads of the addon. */
 export interface NativeSession extends NativeMachine {
   readonly ram: readonly { readonly base: number; readonly buffer: ArrayBuffer }[];
-  setIrqLine(gsi: number, level: boolean): void;
-  signalMsi(addressLow: number, addressHigh: number, data: number): void;
-  /** @returns an eventfd of the session's: each signal is an edge on the line */
-  openIrqfd(gsi: number): number;
-  closeIrqfd(fd: number): void;
   run(): void;
   /** @returns true if no vCPU executes; otherwise `resting` is announced */
   pause(): boolean;
   resting(): boolean;
   reset(): void;
   resetError(): string;
-  /** Ends the machine if all vCPUs sleep for ever and none has left the guest since the last call. */
-  checkHalted(): void;
   stop(): NativeStop | undefined;
   keepAlive(alive: boolean): void;
+}
+
+/** One machine on KVM. */
+export interface NativeKvm extends NativeSession {
+  setIrqLine(gsi: number, level: boolean): void;
+  signalMsi(addressLow: number, addressHigh: number, data: number): void;
+  /** @returns an eventfd of the session's: each signal is an edge on the line */
+  openIrqfd(gsi: number): number;
+  closeIrqfd(fd: number): void;
+  /** Ends the machine if all vCPUs sleep for ever and none has left the guest since the last call. */
+  checkHalted(): void;
+}
+
+/** Times in ns. */
+export interface NativeLatency {
+  readonly count: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** A run of pages in a VM's second-stage table; in bytes. */
+export interface NativeTranslation {
+  readonly guest: number;
+  readonly host: number;
+  readonly size: number;
+  readonly memoryType: number;
+}
+
+/** What one range served. */
+export interface NativeRangeCounters {
+  readonly reads: number;
+  readonly writes: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** One machine on the simulated hypervisor. What only looks is answered after `close` as well. */
+export interface NativeSim extends NativeSession {
+  progress(vcpu: number): StreamProgress | undefined;
+  violations(): { readonly count: number; readonly lines: readonly string[] };
+  recordLatency(on: boolean): void;
+  latency(vcpu: number): NativeLatency | undefined;
+  resetLatency(): void;
+  serveNatively(
+    requests: number,
+    classes: number,
+    ranges: readonly { readonly mmio: boolean; readonly base: number; readonly size: number }[],
+  ): { readonly served: number; readonly counters: readonly NativeRangeCounters[] };
+  /** @param device `struct acrn_mmiodev` @returns 0 or minus an errno */
+  assignMmio(device: Uint8Array): number;
+  deassignMmio(device: Uint8Array): number;
+  translations(user: boolean): NativeTranslation[];
+  serviceRead(address: number, size: number): number;
+  serviceWrite(address: number, size: number, value: number): void;
+  hostRead(address: number, length: number): Uint8Array;
+  hostWrite(address: number, bytes: Uint8Array): void;
+}
+
+/** What `openSim` is given. */
+export interface NativeSimOptions {
+  readonly cpus: number;
+  readonly memory: number;
+  readonly completionPolling: boolean;
+  readonly verify: boolean;
+  readonly waitSpinMicroseconds: number;
+  readonly holdMicroseconds: number;
+  readonly streams: readonly CompiledStream[];
 }
 
 /** The addon's exports. */
@@ -108,12 +170,13 @@ export interface NativeAddon {
     options: {
       readonly device: string;
       readonly memory: number;
-      readonly vcpus: number;
+      readonly cpus: number;
       readonly entry: number;
       readonly waitSpinMicroseconds: number;
     },
     onEvents: (events: number) => void,
-  ): NativeSession;
+  ): NativeKvm;
+  openSim(options: NativeSimOptions, onEvents: (events: number) => void): NativeSim;
 }
 
 /** The addon, or why there is none. */

@@ -1,2 +1,12 @@
-export { loadNative, type NativeAddon, type NativeLoad, type NativeLoadOptions } from './addon.js';
+export {
+  loadNative,
+  type NativeAddon,
+  type NativeLatency,
+  type NativeLoad,
+  type NativeLoadOptions,
+  type NativeRangeCounters,
+  type NativeTranslation,
+} from './addon.js';
 export { type KvmOptions, kvm } from './kvm.js';
+export { encodeMmioDevice } from './mmio-device.js';
+export { type SimBackend, type SimOptions, type SimRange, sim, simCapabilities } from './sim.js';

@@ -3,22 +3,18 @@ import {
   type Backend,
   type BackendCapabilities,
   type BackendConfig,
-  type BackendHost,
   type BackendProbe,
   type BackendProvider,
   type FlatGuest,
-  type GuestMemory,
   hex,
   type IoreqGroup,
   type Irqfd,
   type MmioDevice,
-  messageOf,
-  RegionMemory,
   TraplineError,
 } from '@trapline/core';
-import { EVENT, loadNative, type NativeAddon, type NativeSession, type NativeStop } from './addon.js';
-import { NativeSource } from './ioreq-source.js';
+import { loadNative, type NativeAddon, type NativeKvm, type NativeStop } from './addon.js';
 import { explainKvm, IRQ_LINES, kvmCapabilities, MAX_MEMORY } from './kvm-probe.js';
+import { NativeBackend, native } from './native-backend.js';
 import { groupOf } from './poller.js';
 
 /** How {@link kvm} finds and uses the kernel. */
@@ -93,13 +89,14 @@ async function openKvm(
   // A session speaks before its backend exists only if something is badly wrong; it has nothing to say at rest.
   let backend: KvmBackend | undefined;
   const session = native(
+    NAME,
     'TL_BACKEND_UNAVAILABLE',
     () =>
       addon.openKvm(
         {
           device,
           memory,
-          vcpus: cpus,
+          cpus,
           entry: guest?.address ?? 0,
           waitSpinMicroseconds: options.waitSpinMicroseconds ?? DEFAULT_SPIN,
         },
@@ -137,72 +134,34 @@ function beyond(what: string): TraplineError {
   return new TraplineError('TL_BACKEND_CAPABILITY', what, { who: NAME });
 }
 
-/** Calls into the addon; its errors come out as ours. */
-function native<T>(code: 'TL_BACKEND_UNAVAILABLE' | 'TL_BACKEND_FAILED', call: () => T, what: string): T {
-  try {
-    return call();
-  } catch (thrown) {
-    throw new TraplineError(code, `${what}: ${messageOf(thrown)}`, { who: NAME, cause: thrown });
-  }
-}
-
-interface Pending {
-  readonly promise: Promise<void>;
-  resolve(): void;
-  reject(error: TraplineError): void;
-}
-
-function pending(): Pending {
-  let resolve: () => void = () => undefined;
-  let reject: (error: TraplineError) => void = () => undefined;
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
-}
-
-class KvmBackend implements Backend {
-  readonly name = NAME;
-  readonly memory: GuestMemory;
-  readonly ioreq: NativeSource;
-  private readonly ram: RegionMemory;
-  private host: BackendHost | undefined;
-  private pausing: Pending | undefined;
-  private resetting: Pending | undefined;
+class KvmBackend extends NativeBackend<NativeKvm> {
   private haltCheck: NodeJS.Timeout | undefined;
-  private closed = false;
 
   constructor(
-    private readonly session: NativeSession,
+    session: NativeKvm,
     group: IoreqGroup,
-    readonly capabilities: BackendCapabilities,
-    private readonly hasGuest: boolean,
+    capabilities: BackendCapabilities,
+    hasGuest: boolean,
     private readonly haltCheckMilliseconds: number,
   ) {
-    this.ram = new RegionMemory(session.ram.map(({ base, buffer }) => ({ base, bytes: new Uint8Array(buffer) })));
-    this.memory = this.ram;
-    this.ioreq = new NativeSource(session, group);
-  }
-
-  connect(host: BackendHost): void {
-    this.host = host;
+    super(NAME, session, group, capabilities, hasGuest);
   }
 
   setIrqLine(gsi: number, level: boolean): void {
-    native('TL_BACKEND_FAILED', () => this.session.setIrqLine(gsi, level), `line ${gsi} cannot be driven`);
+    native(NAME, 'TL_BACKEND_FAILED', () => this.session.setIrqLine(gsi, level), `line ${gsi} cannot be driven`);
   }
 
   signalMsi(address: number, data: number): void {
     const high = Math.floor(address / 2 ** 32);
-    native('TL_BACKEND_FAILED', () => this.session.signalMsi(address >>> 0, high, data >>> 0), 'an MSI was refused');
+    const signal = () => this.session.signalMsi(address >>> 0, high, data >>> 0);
+    native(NAME, 'TL_BACKEND_FAILED', signal, 'an MSI was refused');
   }
 
   irqfd(gsi: number): Irqfd {
-    if (this.closed) throw new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME });
+    if (this.closed) throw this.error('TL_VM_CLOSED', 'the machine is closed');
     if (!Number.isInteger(gsi) || gsi < 0 || gsi >= IRQ_LINES) throw beyond(`there is no line ${gsi}`);
     const what = `line ${gsi} cannot be given an eventfd`;
-    const fd = native('TL_BACKEND_FAILED', () => this.session.openIrqfd(gsi), what);
+    const fd = native(NAME, 'TL_BACKEND_FAILED', () => this.session.openIrqfd(gsi), what);
     let open = true;
     return {
       fd,
@@ -221,71 +180,20 @@ class KvmBackend implements Backend {
     throw this.noPassthrough(device);
   }
 
-  run(): void {
-    if (this.closed) throw new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME });
-    if (this.resetting) throw new TraplineError('TL_VM_STATE', 'the machine is being reset', { who: NAME });
-    // Whoever runs a machine that is just being paused no longer waits for it to rest.
-    this.settlePause();
-    // Nothing runs without a guest; the machine waits for close(), as it would on any backend.
-    if (!this.hasGuest) {
-      this.session.keepAlive(true);
-      return;
-    }
-    this.session.run();
+  override run(): void {
+    super.run();
+    if (!this.hasGuest) return;
     this.haltCheck ??= setInterval(() => this.session.checkHalted(), this.haltCheckMilliseconds).unref();
   }
 
-  pause(): Promise<void> {
+  override pause(): Promise<void> {
     this.stopHaltCheck();
-    if (this.pausing) return this.pausing.promise;
-    if (this.closed || this.resetting || this.session.pause()) return Promise.resolve();
-    this.pausing = pending();
-    return this.pausing.promise;
+    return super.pause();
   }
 
-  letExit(): void {
-    this.session.keepAlive(false);
-  }
-
-  reset(): Promise<void> {
-    if (this.closed) return Promise.reject(new TraplineError('TL_VM_CLOSED', 'the machine is closed', { who: NAME }));
-    if (this.resetting) return this.resetting.promise;
-    if (!this.session.resting()) {
-      return Promise.reject(new TraplineError('TL_VM_STATE', 'a running vCPU cannot be reset', { who: NAME }));
-    }
-    this.resetting = pending();
-    this.session.reset();
-    return this.resetting.promise;
-  }
-
-  async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
+  override close(): Promise<void> {
     this.stopHaltCheck();
-    this.session.close();
-    this.ram.close();
-    this.settlePause();
-    this.resetting?.reject(new TraplineError('TL_VM_CLOSED', 'the machine was closed', { who: NAME }));
-    this.resetting = undefined;
-  }
-
-  /** Called by the addon on this thread's event loop. */
-  onEvents(events: number): void {
-    if (events & EVENT.resetDone) this.onReset();
-    // An old announcement may arrive after another run and pause: ask.
-    if (events & EVENT.resting && this.pausing && this.session.resting()) this.settlePause();
-    if (events & EVENT.stopped && !this.closed) {
-      const stop = this.session.stop();
-      if (stop) this.onStop(stop);
-    }
-  }
-
-  private onReset(): void {
-    const done = this.resetting;
-    this.resetting = undefined;
-    const error = this.session.resetError();
-    if (error === '') done?.resolve();
-    else done?.reject(new TraplineError('TL_BACKEND_FAILED', `the vCPUs cannot be reset: ${error}`, { who: NAME }));
+    return super.close();
   }
 
   private stopHaltCheck(): void {
@@ -293,28 +201,11 @@ class KvmBackend implements Backend {
     this.haltCheck = undefined;
   }
 
-  private onStop(stop: NativeStop): void {
-    this.stopHaltCheck();
-    if (stop.reason === 'reset') {
-      this.host?.resetRequested();
-      return;
-    }
-    if (stop.reason !== 'failed') {
-      this.host?.stopped(stop.reason);
-      return;
-    }
-    const { vcpu, rip, exitReason, suberror } = stop;
-    const error = new TraplineError('TL_BACKEND_FAILED', `${stop.message}, at rip ${rip} of vCPU ${vcpu}`, {
+  protected failure({ message, vcpu, rip, exitReason, suberror }: NativeStop): TraplineError {
+    return new TraplineError('TL_BACKEND_FAILED', `${message}, at rip ${rip} of vCPU ${vcpu}`, {
       who: NAME,
       details: { vcpu, rip, exitReason, suberror },
     });
-    this.host?.stopped('backend-failed', { error });
-  }
-
-  private settlePause(): void {
-    const done = this.pausing;
-    this.pausing = undefined;
-    done?.resolve();
   }
 
   private noPassthrough(device: MmioDevice): TraplineError {

@@ -24,7 +24,7 @@ const SPEC = {
   summary: 'run a machine until its guest ends',
   operands: ['FILE'],
   options: {
-    backend: { type: 'text', value: 'NAME', help: 'what runs the CPUs: kvm, sim-js, or auto (the default)' },
+    backend: { type: 'text', value: 'NAME', help: 'what runs the CPUs: kvm, sim, sim-js, or auto (the default)' },
     input: { type: 'text', value: 'TEXT', help: 'typed for the guest, then end of input; - is standard input' },
     profile: { type: 'flag', help: 'time every access, not 1 in 64' },
     trace: { type: 'texts', value: 'FILTER', help: 'print accesses: all, or for example com1,write or 0x3f8-0x3ff' },

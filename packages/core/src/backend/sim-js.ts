@@ -19,7 +19,10 @@ import type {
   ScriptCpu,
   ScriptGuest,
   Space,
+  StreamGuest,
 } from './backend.js';
+import { type CompiledStream, compileStream, type StreamProgress } from './stream.js';
+import { StreamPlayer } from './stream-player.js';
 
 /** What `sim-js` can do: everything a script can ask for. */
 export const SIM_JS_CAPABILITIES: BackendCapabilities = {
@@ -34,7 +37,7 @@ export const SIM_JS_CAPABILITIES: BackendCapabilities = {
   snapshot: true,
   deterministicClock: false,
   mmioWindows: [[0, Number.MAX_SAFE_INTEGER]],
-  guests: ['script'],
+  guests: ['script', 'stream'],
   splitsMmioReads: false,
 };
 
@@ -47,7 +50,7 @@ export function simJs(): BackendProvider {
       reason: 'it runs everywhere: the guest is a script',
       capabilities: SIM_JS_CAPABILITIES,
     }),
-    open: (config) => Promise.resolve(new SimJs(config)),
+    open: async (config) => new SimJs(config),
   };
 }
 
@@ -68,14 +71,18 @@ export class SimJs implements Backend, IoreqSource {
   private readonly waiting: ((() => void) | undefined)[] = [];
   private readonly stop = new Stop();
   private host: BackendHost | undefined;
-  private script: ScriptGuest | undefined;
+  private readonly guest: ScriptGuest | StreamGuest | undefined;
+  private readonly streams: readonly CompiledStream[];
   private started = false;
+  /** Counts resets: a stream of an earlier life ends without a word. */
+  private life = 0;
   private pausing: Promise<void> | undefined;
   private unpause: (() => void) | undefined;
 
   constructor(config: BackendConfig) {
     this.memory = new RegionMemory(layOut(config.memory));
-    this.script = config.guest?.kind === 'script' ? config.guest : undefined;
+    this.guest = config.guest?.kind === 'flat' ? undefined : config.guest;
+    this.streams = this.guest?.kind === 'stream' ? this.guest.streams.map(compileStream) : [];
     this.cpus = Array.from({ length: config.cpus }, (_, vcpu) => new SimCpu(this, vcpu, this.stop));
   }
 
@@ -110,7 +117,16 @@ export class SimJs implements Backend, IoreqSource {
   // ---- the hypervisor's side ----
 
   /** Makes a request in a slot and has it served. @returns false if its completion was deferred */
-  request(slot: number, space: Space, write: boolean, low: number, high: number, size: number, value: number): boolean {
+  request(
+    slot: number,
+    space: Space,
+    write: boolean,
+    low: number,
+    high: number,
+    size: number,
+    value: number,
+    valueHigh = 0,
+  ): boolean {
     const words = this.page.i32;
     const at = slot * SLOT_WORDS;
     if (this.stop.aborted) this.mustBeOpen();
@@ -124,7 +140,7 @@ export class SimJs implements Backend, IoreqSource {
     words[at + WORD.sizeLow] = size;
     words[at + WORD.sizeHigh] = 0;
     words[at + WORD.valueLow] = value;
-    if (space === 'mmio') words[at + WORD.valueHigh] = 0;
+    if (space === 'mmio') words[at + WORD.valueHigh] = valueHigh;
     words[at + WORD.state] = STATE.PENDING;
     // The driver claims it.
     (this.generations[slot] as number)++;
@@ -139,6 +155,11 @@ export class SimJs implements Backend, IoreqSource {
     if (this.stop.aborted) this.mustBeOpen();
     this.page.i32[at + WORD.state] = STATE.FREE;
     return this.page.i32[at + WORD.valueLow] as number;
+  }
+
+  /** High half of what an MMIO read gave; before `finish`. An int32. */
+  valueHigh(slot: number): number {
+    return this.page.i32[slot * SLOT_WORDS + WORD.valueHigh] as number;
   }
 
   /** Resolves when a slot's deferred request completes. */
@@ -168,7 +189,7 @@ export class SimJs implements Backend, IoreqSource {
     this.unpause?.();
     this.pausing = undefined;
     this.unpause = undefined;
-    if (!this.started) this.startScript();
+    if (!this.started) this.startGuest();
   }
 
   /** A script cannot be stopped inside a statement: it stops at its next access. */
@@ -193,6 +214,9 @@ export class SimJs implements Backend, IoreqSource {
   reset(): Promise<void> {
     this.page.free();
     for (const cpu of this.cpus) cpu.reset();
+    this.life++;
+    // A script goes on where it is, as it always did; a stream starts again.
+    if (this.guest?.kind === 'stream') this.started = false;
     return Promise.resolve();
   }
 
@@ -209,17 +233,22 @@ export class SimJs implements Backend, IoreqSource {
     return Promise.resolve();
   }
 
-  private startScript(): void {
+  private startGuest(): void {
     this.started = true;
-    const { script } = this;
-    if (!script) return;
+    const { guest, life } = this;
+    if (!guest) return;
+    const ended = (cpu: SimCpu, thrown: unknown) => {
+      if (this.life === life || guest.kind === 'script') this.ended(cpu, thrown);
+    };
     for (const cpu of this.cpus) {
       // On its own turn: a script that leaves at once must not end the machine before `start` returns.
       Promise.resolve()
-        .then(() => script.script(cpu))
+        .then(() =>
+          guest.kind === 'script' ? guest.script(cpu) : cpu.play(this.streams[cpu.vcpu], () => this.life === life),
+        )
         .then(
-          () => this.ended(cpu, undefined),
-          (thrown: unknown) => this.ended(cpu, thrown),
+          () => ended(cpu, undefined),
+          (thrown: unknown) => ended(cpu, thrown),
         );
     }
   }
@@ -229,7 +258,7 @@ export class SimJs implements Backend, IoreqSource {
     if (thrown !== undefined) {
       const error = new TraplineError(
         'TL_BACKEND_FAILED',
-        `the script of vCPU ${cpu.vcpu} threw: ${messageOf(thrown)}`,
+        `the ${this.guest?.kind} of vCPU ${cpu.vcpu} threw: ${messageOf(thrown)}`,
         {
           who: 'sim-js',
           cause: thrown,
@@ -246,6 +275,7 @@ export class SimJs implements Backend, IoreqSource {
 /** One scripted vCPU. */
 export class SimCpu implements ScriptCpu {
   done = false;
+  private player = StreamPlayer.idle;
   private readonly msis: { readonly address: number; readonly data: number }[] = [];
   private halted: (() => void)[] = [];
   /** A line rose since the last halt ended: an edge is not lost because nobody was asleep for it. */
@@ -317,6 +347,31 @@ export class SimCpu implements ScriptCpu {
     return this.msis.splice(0);
   }
 
+  /** What this vCPU has done of its stream since the last reset. */
+  get progress(): StreamProgress {
+    return this.player.progress;
+  }
+
+  /** Makes the accesses of a stream, for as long as `current`. */
+  async play(stream: CompiledStream | undefined, current: () => boolean): Promise<void> {
+    if (!stream) return;
+    this.player = new StreamPlayer(stream);
+    const { player, sim, vcpu } = this;
+    while (player.next()) {
+      await sim.whenRunning();
+      if (!current()) return;
+      const { space, write, addressLow, addressHigh, size, valueLow, valueHigh } = player;
+      if (!sim.request(vcpu, space, write, addressLow, addressHigh, size, valueLow, valueHigh)) {
+        await sim.completed(vcpu);
+        if (!current()) return;
+      }
+      const high = size === 8 ? sim.valueHigh(vcpu) : 0;
+      player.done(unsigned(sim.finish(vcpu), size), high >>> 0);
+      const rest = player.rest();
+      if (rest !== undefined) await this.sleep(rest);
+    }
+  }
+
   interrupt(): void {
     const halted = this.halted;
     if (halted.length === 0) {
@@ -335,6 +390,7 @@ export class SimCpu implements ScriptCpu {
   reset(): void {
     this.latched = false;
     this.msis.length = 0;
+    this.player = StreamPlayer.idle;
   }
 
   private access(space: Space, write: boolean, address: number, size: number, value: number): boolean {

@@ -70,6 +70,23 @@ export function compileStream(stream: AccessStream): CompiledStream {
   return { words, random: order === 'random', seed: seed >>> 0, count, gapMicroseconds };
 }
 
+/** What a vCPU has done of its stream since its last reset; all numbers unsigned. */
+export interface StreamProgress {
+  readonly accesses: number;
+  /** Of every value read, in order: 32 bits. See {@link mixRead}. */
+  readonly checksum: number;
+  /** What was read last. */
+  readonly lastLow: number;
+  readonly lastHigh: number;
+}
+
+const PRIME = 0x0100_0193;
+
+/** The checksum after a read of these 64 bits, as every interpreter of streams computes it. */
+export function mixRead(checksum: number, low: number, high: number): number {
+  return Math.imul(Math.imul(checksum ^ low, PRIME) ^ high, PRIME) >>> 0;
+}
+
 /** Which access of a list comes next: xorshift32 for `random`, so that every interpreter draws the same. */
 export class StreamCursor {
   private state: number;

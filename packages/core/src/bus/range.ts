@@ -91,3 +91,8 @@ export function findOverlaps(ranges: readonly AddressRange[]): TraplineError[] {
   const fixed = ranges.filter((range) => !range.dynamic);
   return overlappingPairs(fixed).map(([earlier, later]) => overlapProblem(earlier, later));
 }
+
+/** Everything wrong with ranges that join others: each by itself, and where fixed ones overlap. */
+export function joinProblems(others: readonly AddressRange[], ranges: readonly AddressRange[]): TraplineError[] {
+  return [...ranges.flatMap((range) => rangeProblem(range) ?? []), ...findOverlaps([...others, ...ranges])];
+}

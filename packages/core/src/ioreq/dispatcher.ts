@@ -419,6 +419,7 @@ export class Dispatcher {
           (filter.addresses === undefined ||
             (range.base + range.size - 1 >= filter.addresses[0] && range.base <= filter.addresses[1])),
       );
+    this.set.startsTraced = tracked;
     this.set.setDirect((range) => !tracked(range), true);
     this.set.setDirect(tracked, false);
   }

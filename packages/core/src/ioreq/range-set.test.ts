@@ -90,6 +90,34 @@ describe('a set of ranges', () => {
     });
   });
 
+  it('starts a range anew also when an access of the one that left is counted late', () => {
+    const set = new RangeSet();
+    set.add([owned(0, 4, new Cell())]);
+    set.remove(() => true);
+    set.f64.fill(9, 8, 16);
+    const second = owned(8, 4, new Cell());
+    set.add([second]);
+    expect(set.counters(second).samples).toBe(0);
+  });
+
+  it('keeps no handler of ranges that left, and grows no longer when as many come as go', () => {
+    const set = new RangeSet();
+    const [stays, shared] = [new Cell(1), new Cell(2)];
+    set.add([owned(0, 4, stays), owned(0x10, 4, shared), owned(0x20, 4, shared)]);
+    for (let i = 0; i < 1000; i++) {
+      const [one, two] = [new Cell(i), new Cell(i)];
+      set.add([owned(0x100, 4, one), owned(0x200, 4, two), owned(0x300, 4, one)]);
+      const handlerAt = (address: number) =>
+        set.handlers[set.u32[(set.mmio[2]?.lookup(address, 0) ?? 0) * 16 + 10] as number];
+      expect([0, 0x10, 0x20, 0x100, 0x200, 0x300].map(handlerAt)).toEqual([stays, shared, shared, one, two, one]);
+      set.remove(({ base }) => base === 0x100);
+      expect(handlerAt(0x300)).toBe(one);
+      set.remove(({ base }) => base >= 0x200);
+      expect(set.handlers.includes(one) || set.handlers.includes(two)).toBe(false);
+    }
+    expect([set.handlers.length, set.ranges.length]).toEqual([4, 6]);
+  });
+
   it('keeps the counters of other ranges while it grows', () => {
     const set = new RangeSet();
     const first = owned(0, 4, new Cell());

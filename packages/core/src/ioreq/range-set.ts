@@ -25,6 +25,9 @@ export const COUNTER = { reads: 1, writes: 2, bytesRead: 3, bytesWritten: 4, sam
 /** Ranges up to which it is worth asking whether they were decoded before. */
 const FEW = 16;
 
+/** Stands where a handler was: nothing decodes to it. */
+const NOBODY: IoHandler = { read: () => -1, write: () => {} };
+
 /** A decoder never changes, and tests make thousands of machines that decode alike: the last one is kept. */
 function keepLast<T>(make: (paints: readonly Paint[]) => T): (paints: readonly Paint[]) => T {
   let last: { readonly key: string; readonly made: T } | undefined;
@@ -50,7 +53,7 @@ export class RangeSet {
   u32 = new Uint32Array(0);
   /** The same memory; `f64[entry * 8 + COUNTER.x]`. */
   f64 = new Float64Array(0);
-  /** Handlers by `RECORD.handler`: one object however many ranges it has. */
+  /** Handlers by `RECORD.handler`: one object however many ranges it has. The number of one without ranges is used again. */
   readonly handlers: IoHandler[] = [];
   /** Ranges by entry - 1; a removed one leaves a hole that is used again. */
   readonly ranges: (ClientRange | undefined)[] = [];
@@ -65,11 +68,14 @@ export class RangeSet {
   onChange: () => void = () => {};
   /** What of a range was served elsewhere. */
   extra: (range: ClientRange) => Omit<RangeCounters, 'samples' | 'sampledMs'> | undefined = () => undefined;
+  /** Does a range that is added from now on begin off the direct path? */
+  startsTraced: (range: ClientRange) => boolean = () => false;
   private readonly traced = new Set<number>();
   private readonly holes: number[] = [];
   /** Ranges in the order they were added: an entry is used again, a place in time is not. */
   private readonly inOrder = new Set<ClientRange>();
-  private readonly handlerNumbers = new Map<IoHandler, number>();
+  private readonly handlerNumbers = new Map<IoHandler, { readonly number: number; ranges: number }>();
+  private readonly freeNumbers: number[] = [];
 
   constructor() {
     this.pio = [NO_PORTS, NO_PORTS, NO_PORTS];
@@ -102,14 +108,16 @@ export class RangeSet {
 
   /** Removes ranges; their counters are gone. */
   remove(gone: (range: ClientRange) => boolean): void {
+    const before = this.inOrder.size;
     for (const [i, range] of this.ranges.entries()) {
       if (!range || !gone(range)) continue;
       this.ranges[i] = undefined;
       this.inOrder.delete(range);
       this.holes.push(i);
       this.traced.delete(i + 1);
-      this.f64.fill(0, (i + 1) * (WORDS / 2), (i + 2) * (WORDS / 2));
+      this.releaseNumber(range.adapter.handler);
     }
+    if (this.inOrder.size === before) return;
     this.rebuild();
     this.onChange();
   }
@@ -182,16 +190,33 @@ export class RangeSet {
     this.inOrder.add(range);
     const entry = i + 1;
     if ((entry + 1) * WORDS > this.u32.length) this.grow(Math.max(8, (entry + 1) * 2));
-    let handler = this.handlerNumbers.get(range.adapter.handler);
-    if (handler === undefined) {
-      handler = this.handlers.push(range.adapter.handler) - 1;
-      this.handlerNumbers.set(range.adapter.handler, handler);
-    }
     const at = entry * WORDS;
+    // Here, not where it is removed: an access of the range that was there may still have been counted.
+    this.u32.fill(0, at, at + WORDS);
+    if (this.startsTraced(range)) this.traced.add(entry);
     this.u32[at + RECORD.baseLow] = range.base % 2 ** 32;
     this.u32[at + RECORD.sizeMinus1] = range.size - 1;
-    this.u32[at + RECORD.handler] = handler;
+    this.u32[at + RECORD.handler] = this.takeNumber(range.adapter.handler);
     this.u32[at + RECORD.direct] = this.directSizes(range, entry);
+  }
+
+  private takeNumber(handler: IoHandler): number {
+    let known = this.handlerNumbers.get(handler);
+    if (!known) {
+      known = { number: this.freeNumbers.pop() ?? this.handlers.length, ranges: 0 };
+      this.handlerNumbers.set(handler, known);
+      this.handlers[known.number] = handler;
+    }
+    known.ranges++;
+    return known.number;
+  }
+
+  private releaseNumber(handler: IoHandler): void {
+    const known = this.handlerNumbers.get(handler);
+    if (!known || --known.ranges > 0) return;
+    this.handlerNumbers.delete(handler);
+    this.handlers[known.number] = NOBODY;
+    this.freeNumbers.push(known.number);
   }
 
   private grow(entries: number): void {

@@ -54,6 +54,22 @@ describe('tracing', () => {
     expect(rig.dispatcher.set.counters(rig.dispatcher.set.range(1)).reads).toBe(2);
   });
 
+  it('sees also ranges that are added while it is on, those that can match, and no longer when it is off', () => {
+    const { seen, rig } = traced();
+    const { set } = rig.dispatcher;
+    const stop = rig.dispatcher.traceOn({ addresses: [0x40, 0x4f] }, (one) => seen.push(one));
+    set.add([owned(0x40, 4, new Cell(7)), owned(0x50, 4, new Cell(8))]);
+    const direct = () => [3, 4].map((entry) => set.u32[entry * 16 + 11]);
+    expect(direct()).toEqual([0, 7]);
+    for (const address of [0x40, 0x50]) rig.request(0, { ...read, address });
+    expect(seen.map(({ client, value }) => [client, value])).toEqual([['at64', 7]]);
+    stop();
+    expect(direct()).toEqual([7, 7]);
+    set.remove(({ base }) => base >= 0x40);
+    set.add([owned(0x40, 4, new Cell(7))]);
+    expect(direct()).toContain(7);
+  });
+
   it('takes only the ranges that can match off the direct path', () => {
     const { rig } = traced();
     const direct = () => [1, 2].map((entry) => rig.dispatcher.set.u32[entry * 16 + 11]);

@@ -239,7 +239,7 @@ describe('a deferred access', () => {
     const { vm, a, b, held } = holding();
     const answers = Promise.all([a.readAsync('pio', 0x10, 1), b.readAsync('pio', 0x10, 1)]);
     await tick();
-    vm.detach('dev');
+    void vm.detach('dev');
     expect(await answers).toEqual([0xff, 0xff]);
     expect(held).toHaveLength(1);
     held[0]?.resolve(1);

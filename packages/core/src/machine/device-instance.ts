@@ -6,6 +6,7 @@ import { Latch } from '../device/service.js';
 import { isState, STATE_CELLS } from '../device/state.js';
 import { messageOf, TraplineError, textOf } from '../errors.js';
 import type { ClientRange, IoreqClient } from '../ioreq/client.js';
+import type { DeviceServices } from './device-services.js';
 import type { IrqSource } from './interrupts.js';
 import type { DevicePlan } from './plan.js';
 
@@ -38,12 +39,12 @@ export interface SavedDevice {
 export class DeviceInstance {
   readonly parts = new Map<string, DevicePart>();
   ranges: readonly ClientRange[] = [];
+  private awake = false;
 
   constructor(
     readonly plan: DevicePlan,
     readonly instance: object,
-    readonly client: IoreqClient,
-    readonly lines: ReadonlyMap<string, IrqSource>,
+    readonly services: DeviceServices,
     private readonly fail: (error: TraplineError) => void,
   ) {}
 
@@ -71,6 +72,12 @@ export class DeviceInstance {
   get id(): string {
     return this.plan.id;
   }
+  get client(): IoreqClient {
+    return this.services.client;
+  }
+  get lines(): ReadonlyMap<string, IrqSource> {
+    return this.services.lines;
+  }
 
   reset(kind: ResetKind): void {
     for (const part of this.parts.values()) part.reset();
@@ -78,10 +85,16 @@ export class DeviceInstance {
     this.hook('onReset', kind);
   }
 
+  /** Puts it to sleep, if it is awake. */
   pause(): void {
+    if (!this.awake) return;
+    this.awake = false;
     this.hook('onPause');
   }
+  /** Wakes it, if it sleeps. */
   resume(): void {
+    if (this.awake) return;
+    this.awake = true;
     this.hook('onResume');
   }
 
@@ -128,6 +141,8 @@ export class DeviceInstance {
     if (bad !== undefined && version === wanted) return invalid(`the saved state lacks the level of ${bad || 'irq'}`);
     const levels = [...this.lines].map(([name, line]) => [line, lines[name] === true] as const);
     return () => {
+      // Those it set by itself belong to the time before; those of its state come back with it.
+      this.services.clock.cancelAll();
       for (const run of apply) run();
       for (const [line, level] of levels) line.set(level);
       this.hook('onRestored');

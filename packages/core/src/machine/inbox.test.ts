@@ -105,14 +105,30 @@ describe('the event queue', () => {
     expect(seen).toEqual([1]);
   });
 
-  it('refuses a port that is opened twice, and drops what comes for a device that left', () => {
-    const { queue, post, seen } = running();
-    const twice = () => queue.inbox('dev', direct).port('rx', () => {});
-    expect(twice).toThrow(/opens the inbox port rx twice/);
-    queue.removeDevice('dev');
-    post(1);
-    expect([seen, queue.waiting]).toEqual([[], 0]);
-    twice();
+  it('refuses a port that is opened twice', () => {
+    const { queue } = running();
+    expect(() => queue.inbox('dev', direct).port('rx', () => {})).toThrow(/opens the inbox port rx twice/);
+  });
+
+  it('drops what waits and what comes for a device that left, also when another has its id', () => {
+    const { queue } = running();
+    const seen: string[] = [];
+    const [old, next] = [queue.inbox('com1', direct), queue.inbox('com1', direct)];
+    const post = old.port('rx', (payload) => seen.push(`old ${payload}`));
+    const other = queue.inbox('com2', direct).port('rx', (payload) => seen.push(`other ${payload}`));
+    queue.pause();
+    post('a');
+    other('b');
+    old.end();
+    post('c');
+    old.port('rx', () => seen.push('a port of one that left'))('d');
+    expect(queue.waiting).toBe(1);
+    const postNext = next.port('rx', (payload) => seen.push(`next ${payload}`));
+    post('e');
+    old.end();
+    postNext('f');
+    queue.resume();
+    expect([seen, queue.waiting]).toEqual([['other b', 'next f'], 0]);
   });
 });
 

@@ -24,7 +24,7 @@ export class EventQueue {
   replaying = false;
   delivered = 0;
 
-  constructor(private readonly now: () => number) {}
+  constructor(readonly now: () => number) {}
 
   /** Events wait while the machine is paused; delivered when it resumes. */
   pause(): void {
@@ -55,25 +55,23 @@ export class EventQueue {
   }
 
   /** The {@link Inbox} of one device. `guard` runs a delivery as that device. */
-  inbox(device: string, guard: (what: string, run: () => void) => void): Inbox {
-    const queue = this;
-    return new (class extends Inbox {
-      port<T>(name: string, deliver: (payload: T) => void): (payload: T) => void {
-        const key = `${device}\0${name}`;
-        if (queue.ports.has(key)) {
-          throw new TraplineError('TL_DEVICE_CONSTRUCTOR', `opens the inbox port ${name} twice`, { who: device });
-        }
-        queue.ports.set(key, (payload) => guard(`inbox port ${name}`, () => deliver(payload as T)));
-        return (payload) => {
-          if (!queue.replaying) queue.post({ at: queue.now(), device, port: name, payload });
-        };
-      }
-    })();
+  inbox(device: string, guard: (what: string, run: () => void) => void): DeviceInbox {
+    return new DeviceInbox(device, guard, this);
   }
 
-  /** Drops the ports of a device; what is still waiting for it is dropped on delivery. */
+  /** Opens a port of a device. @returns false if it is open already */
+  openPort(device: string, port: string, deliver: (payload: unknown) => void): boolean {
+    const key = keyOf(device, port);
+    if (this.ports.has(key)) return false;
+    this.ports.set(key, deliver);
+    return true;
+  }
+
+  /** Closes the ports of a device, and drops what waits for it: who gets its id later must not get that, too. */
   removeDevice(device: string): void {
-    for (const key of this.ports.keys()) if (key.startsWith(`${device}\0`)) this.ports.delete(key);
+    for (const key of this.ports.keys()) if (key.startsWith(keyOf(device, ''))) this.ports.delete(key);
+    const others = this.pending.filter((event) => event.device !== device);
+    if (others.length < this.pending.length) this.pending.splice(0, this.pending.length, ...others);
   }
 
   /** Enters an event: a live one, or one of a recording. */
@@ -95,11 +93,47 @@ export class EventQueue {
     try {
       for (let event = this.pending.shift(); event; event = this.pending.shift()) {
         this.delivered++;
-        this.ports.get(`${event.device}\0${event.port}`)?.(event.payload);
+        this.ports.get(keyOf(event.device, event.port))?.(event.payload);
         if (this.paused) return;
       }
     } finally {
       this.busy--;
     }
   }
+}
+
+/** The way in for one device, until it leaves. */
+export class DeviceInbox extends Inbox {
+  private ended = false;
+
+  constructor(
+    private readonly device: string,
+    private readonly guard: (what: string, run: () => void) => void,
+    private readonly queue: EventQueue,
+  ) {
+    super();
+  }
+
+  port<T>(name: string, deliver: (payload: T) => void): (payload: T) => void {
+    const { device, queue } = this;
+    const guarded = (payload: unknown) => this.guard(`inbox port ${name}`, () => deliver(payload as T));
+    if (!this.ended && !queue.openPort(device, name, guarded)) {
+      throw new TraplineError('TL_DEVICE_CONSTRUCTOR', `opens the inbox port ${name} twice`, { who: device });
+    }
+    return (payload) => {
+      // The host's side may go on when the device has left; another may have its id by then.
+      if (!this.ended && !queue.replaying) queue.post({ at: queue.now(), device, port: name, payload });
+    };
+  }
+
+  /** The device leaves the machine: what is posted from now on, and what waits, is dropped. */
+  end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.queue.removeDevice(this.device);
+  }
+}
+
+function keyOf(device: string, port: string): string {
+  return `${device}\0${port}`;
 }

@@ -9,7 +9,7 @@ import { isRegisters } from '../device/registers.js';
 import { TraplineError } from '../errors.js';
 import { takesUnnamedLine } from './inject.js';
 import { type DevicePlan, planDevice } from './plan.js';
-import { Vm } from './vm.js';
+import { tryOut } from './preview.js';
 
 /** One option of a device type. */
 export interface OptionDescription {
@@ -88,12 +88,10 @@ function construct(
       ...metadata.irqs.map(({ name, fallback }) => [name, fallback ?? 0] as const),
     ]),
   };
-  const vm = new Vm({ memory: 0, devices: {} } as never, { memory: 0, cpus: 1, guests: [], devices: [plan] }, {});
-  const problems: TraplineError[] = [];
   // Homeless regions are problems here, and expected: nobody said where the device goes.
-  vm.preview(problems);
-  const instance = (vm.devices as Readonly<Record<string, Readonly<Record<string, unknown>>>>)[metadata.type];
-  return instance ? { instance } : { problem: problems.find(({ code }) => code === 'TL_DEVICE_CONSTRUCTOR') };
+  const { devices, broken } = tryOut([plan], []);
+  const instance = devices.get(metadata.type)?.instance as Readonly<Record<string, unknown>> | undefined;
+  return instance ? { instance } : { problem: broken.get(metadata.type) };
 }
 
 /** Default options; a host resource, which can never be opened, stands for what has no default. */

@@ -143,7 +143,7 @@ describe('lines of a machine', () => {
     const { vm, outb, cpu } = two();
     outb(0x10, 1);
     const detached = vm.devices.a as unknown as { irq: IrqLine };
-    vm.detach('a');
+    void vm.detach('a');
     expect(cpu.line(4)).toBe(false);
     detached.irq.set(true);
     expect(cpu.line(4)).toBe(false);

@@ -50,13 +50,14 @@ export class IrqSource extends IrqLine {
 
 /** Every line of a machine: ORs its sources and tells the interrupt controller about changes only. */
 export class InterruptLines {
+  /** How many sources drive a line; only lines that are high are here. */
   private readonly high = new Map<number, number>();
   private drive: (line: number, level: boolean) => void = () => {};
 
   /** Connects the interrupt controller; lines that are already high are driven at once. */
   connect(drive: (line: number, level: boolean) => void): void {
     this.drive = drive;
-    for (const [line, sources] of this.high) if (sources > 0) drive(line, true);
+    for (const line of this.high.keys()) drive(line, true);
   }
 
   source(name: string, line: number): IrqSource {
@@ -64,13 +65,14 @@ export class InterruptLines {
   }
 
   level(line: number): boolean {
-    return (this.high.get(line) ?? 0) > 0;
+    return this.high.has(line);
   }
 
   changed(line: number, by: 1 | -1): void {
     const before = this.high.get(line) ?? 0;
     const after = before + by;
-    this.high.set(line, after);
+    if (after > 0) this.high.set(line, after);
+    else this.high.delete(line);
     if (before > 0 !== after > 0) this.drive(line, after > 0);
   }
 }

@@ -11,6 +11,7 @@ import { hostTime } from './clock.js';
 import { DeferredRequests } from './deferred.js';
 import { EventQueue } from './inbox.js';
 import { NativeRoutes } from './native-routes.js';
+import { pump } from './pump.js';
 
 /** What the path tells its machine. */
 export interface IoPathHost {
@@ -65,7 +66,11 @@ export class IoPath {
       generation: (slot) => this.source?.generation(slot) ?? 0,
       failed: (_client, error) => host.failed(error),
       straddle: (range, _space, write, address, size) => host.straddle(range, write, address, size),
-      defer: (request) => this.deferred.begin(request),
+      defer: (request) => {
+        this.deferred.begin(request);
+        // Promises are heard when the pump lets go of the thread.
+        pump.endTurn();
+      },
       now: hostTime.now,
       lines: (client) => host.lines(client),
     });

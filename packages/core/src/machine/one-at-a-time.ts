@@ -21,4 +21,9 @@ export class OneAtATime {
       done();
     }
   }
+
+  /** Does something that takes no time: at once, or after all that is under way or waits. */
+  async brief<T>(work: () => T): Promise<T> {
+    return this.busy ? this.run(async () => work()) : work();
+  }
 }

@@ -6,7 +6,7 @@ import type { Attachment } from '../device/attachment.js';
 import { isHostResource } from '../device/host-resource.js';
 import { CORE_PATH, type DeviceClass, type DeviceMetadata, deviceMetadata } from '../device/metadata.js';
 import { type HostResource, Msi } from '../device/tokens.js';
-import { hex, messageOf, TraplineError } from '../errors.js';
+import { type ErrorCode, hex, messageOf, TraplineError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import type { DeviceUses, Machine, Placement } from './define.js';
 import { injectionProblems, parametersOf, takesUnnamedLine } from './inject.js';
@@ -36,7 +36,7 @@ export interface MachinePlan {
   readonly devices: readonly DevicePlan[];
 }
 
-const GUEST_KINDS: readonly Guest['kind'][] = ['flat', 'script'];
+const GUEST_KINDS: readonly Guest['kind'][] = ['flat', 'script', 'stream'];
 
 /** Plans a machine; what is wrong with it is added to `problems`. */
 export function planMachine(machine: Machine, problems: TraplineError[]): MachinePlan {
@@ -271,7 +271,7 @@ export function windowProblems(map: readonly MapRow[], backend: string, has: Bac
 /** What the machine needs beyond what the backend has; each problem names both figures. */
 export function capabilityProblems(plan: MachinePlan, backend: string, has: BackendCapabilities): TraplineError[] {
   const problems: TraplineError[] = [];
-  const lacks = (what: string, who = 'machine') =>
+  const lacks = (what: string, who: string) =>
     problems.push(new TraplineError('TL_BACKEND_CAPABILITY', what, { who, details: { backend } }));
   if (plan.cpus > has.maxVcpus) lacks(`${plan.cpus} vCPUs, but ${backend} has at most ${has.maxVcpus}`, 'cpus');
   if (plan.memory > has.maxMemory)
@@ -282,29 +282,27 @@ export function capabilityProblems(plan: MachinePlan, backend: string, has: Back
     const fix = `use another backend, or give the guest a form ${backend} runs`;
     problems.push(new TraplineError('TL_BACKEND_CAPABILITY', what, { who: 'guest', fix, details: { backend } }));
   }
-  for (const device of plan.devices) {
-    if (!has.msi && parametersOf(device.device).some(({ token }) => token === Msi)) {
-      lacks(`message-signalled interrupts, but ${backend} has none`, device.id);
-    }
-    for (const [name, line] of device.lines) {
-      if (line >= has.irqLines) {
-        lacks(
-          `interrupt line ${line}${name ? ` (${name})` : ''}, but ${backend} has lines 0 to ${has.irqLines - 1}`,
-          device.id,
-        );
-      }
-    }
-    for (const { options, member } of device.metadata.regions) {
-      if (options.defer && !has.deferral) {
-        problems.push(
-          new TraplineError(
-            'TL_DEFER_UNSUPPORTED',
-            `${member ?? 'its region'} defers completion, which ${backend} cannot`,
-            { who: device.id },
-          ),
-        );
-      }
-    }
+  return [...problems, ...plan.devices.flatMap((device) => deviceCapabilityProblems(device, backend, has))];
+}
+
+/** What one device needs beyond what the backend has. */
+export function deviceCapabilityProblems(
+  { id: who, device, lines, metadata }: DevicePlan,
+  backend: string,
+  has: BackendCapabilities,
+): TraplineError[] {
+  const problems: TraplineError[] = [];
+  const lacks = (what: string, code: ErrorCode = 'TL_BACKEND_CAPABILITY') =>
+    problems.push(new TraplineError(code, what, { who, details: { backend } }));
+  if (!has.msi && parametersOf(device).some(({ token }) => token === Msi))
+    lacks(`message-signalled interrupts, but ${backend} has none`);
+  for (const [name, line] of lines) {
+    if (line < has.irqLines) continue;
+    lacks(`interrupt line ${line}${name ? ` (${name})` : ''}, but ${backend} has lines 0 to ${has.irqLines - 1}`);
+  }
+  for (const { options, member } of metadata.regions) {
+    if (options.defer && !has.deferral)
+      lacks(`${member ?? 'its region'} defers completion, which ${backend} cannot`, 'TL_DEFER_UNSUPPORTED');
   }
   return problems;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { settle, spiedSim } from '../../test/machine.js';
+import { TAKEN } from '../backend/backend.js';
 import { Device, Pio } from '../device/decorators.js';
 import { STATE } from '../ioreq/layout.js';
 import { defineMachine, use } from './define.js';
@@ -82,5 +83,94 @@ describe('the pump', () => {
     publish(0);
     await settle();
     expect(sim.page.state(0)).toBe(STATE.PROCESSING);
+  });
+});
+
+/** Machines in one group, whose takes the test writes down beforehand. */
+async function grouped(machines: number) {
+  const script: (() => number)[] = [];
+  const log: string[] = [];
+  let wake: (() => void) | undefined;
+  const next = () => script.shift()?.() ?? 0;
+  const group = {
+    beginTurn: () => void log.push('turn'),
+    take: next,
+    wait: next,
+    arm: (call: () => void) => {
+      log.push('arm');
+      wake = call;
+      return true;
+    },
+  };
+  const opened = await Promise.all(
+    Array.from({ length: machines }, async (_, number) => {
+      const { provider, opened } = spiedSim((sim) => void Object.assign(sim, { immediate: false, group, number }));
+      const vm = await start(defineMachine({ memory: '4K', devices: { dev: use(Five) } }), { backend: provider });
+      return { vm, sim: opened[0] as NonNullable<(typeof opened)[0]> };
+    }),
+  );
+  await settle();
+  log.length = 0;
+  /** A request of one machine, as the group takes it. */
+  const request =
+    (number: number, slot: number, flags = 0) =>
+    () => {
+      const { sim } = opened[number] as (typeof opened)[0];
+      sim.page.encode(slot, { type: 'pio', direction: 'read', address: 0x10, size: 1 });
+      sim.page.i32[slot * 64 + 34] = STATE.PROCESSING;
+      log.push(`${number}.${slot}`);
+      return (1 << slot) | flags | (number << TAKEN.numberShift);
+    };
+  const close = () => Promise.all(opened.map(({ vm }) => vm.close()));
+  return { opened, script, log, request, close, wake: () => wake?.() };
+}
+
+describe('a group of sources', () => {
+  it('is looked at in one loop, serves whose number is taken, and is armed when there is nothing', async () => {
+    const { script, log, request, close, wake, opened } = await grouped(2);
+    script.push(request(0, 3), request(1, 15), request(0, 0));
+    wake();
+    await settle();
+    expect(log).toEqual(['turn', '0.3', '1.15', '0.0', 'arm']);
+    expect(opened.map(({ sim }) => [sim.page.state(3), sim.page.state(15)])).toEqual([
+      [STATE.COMPLETE, STATE.FREE],
+      [STATE.FREE, STATE.COMPLETE],
+    ]);
+    await close();
+  });
+
+  it('lets the event loop have its turn when the group says so', async () => {
+    const { script, log, request, close, wake } = await grouped(1);
+    script.push(request(0, 0, TAKEN.turnOver), request(0, 1));
+    setImmediate(() => log.push('the loop'));
+    wake();
+    await settle();
+    await settle();
+    expect(log.slice(0, 2)).toEqual(['the loop', 'turn']);
+    script.push(request(0, 2, TAKEN.turnOver), request(0, 3));
+    log.length = 0;
+    wake();
+    setImmediate(() => log.push('the loop'));
+    await settle();
+    await settle();
+    expect(log).toEqual(['turn', '0.2', 'the loop', 'turn', '0.3', 'arm']);
+    await close();
+  });
+
+  it('one that throws ends all of its machines, and no other', async () => {
+    const { script, close, wake, opened } = await grouped(2);
+    const other = await polled();
+    script.push(() => {
+      throw new Error('the page is gone');
+    });
+    wake();
+    const ends = await Promise.all(opened.map(({ vm }) => vm.wait()));
+    expect(ends.map(({ reason, error }) => `${reason}: ${error?.what}`)).toEqual([
+      'backend-failed: the page is gone',
+      'backend-failed: the page is gone',
+    ]);
+    other.publish(1);
+    expect(await done(other.sim, 1)).toBe(true);
+    await Promise.all([close(), other.vm.close()]);
   });
 });

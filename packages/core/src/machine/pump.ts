@@ -41,28 +41,28 @@ class LoneSource implements IoreqGroup {
 /** A group and its machines, by their number in it. */
 class Lane {
   readonly machines: (Pumped | undefined)[] = [];
-  private readonly counts = { machines: 0 };
   constructor(readonly group: IoreqGroup) {}
   add(machine: Pumped): void {
     this.machines[machine.source.number ?? 0] = machine;
-    this.counts.machines++;
   }
-  /** @returns was it there? */
-  remove(machine: Pumped): boolean {
+  remove(machine: Pumped): void {
     const number = machine.source.number ?? 0;
-    if (this.machines[number] !== machine) return false;
-    this.machines[number] = undefined;
-    this.counts.machines--;
-    return true;
+    if (this.machines[number] === machine) this.machines[number] = undefined;
   }
   get empty(): boolean {
-    return this.counts.machines === 0;
+    return this.machines.every((machine) => machine === undefined);
   }
 }
 
 class Pump {
   private lanes: readonly Lane[] = [];
   private scheduled = false;
+  private turnOver = false;
+
+  /** Ends the turn after this request: what was just begun goes on when the event loop does. */
+  endTurn(): void {
+    this.turnOver = true;
+  }
 
   add(machine: Pumped): void {
     const { source } = machine;
@@ -84,7 +84,6 @@ class Pump {
     try {
       const claimed = machine.source.take();
       if (claimed !== 0) machine.serve(claimed);
-      machine.kicked();
     } catch (thrown) {
       this.drop(machine, thrown);
     }
@@ -109,16 +108,14 @@ class Pump {
     for (const { group } of lanes) group.beginTurn(TURN_MICROSECONDS);
     // Only a lane that is alone may wait: the others must not.
     const alone = lanes.length === 1;
-    let over = false;
+    this.turnOver = false;
     let worked: boolean;
     do {
       worked = false;
       for (const lane of lanes) {
-        const taken = this.serveLane(lane, alone);
-        if (taken !== 0) worked = true;
-        if ((taken & TAKEN.turnOver) !== 0) over = true;
+        if (this.serveLane(lane, alone)) worked = true;
       }
-    } while (worked && !over && lanes === this.lanes);
+    } while (worked && !this.turnOver && lanes === this.lanes);
     if (worked || lanes !== this.lanes) {
       this.schedule();
       return;
@@ -126,28 +123,29 @@ class Pump {
     for (const lane of lanes) this.arm(lane);
   }
 
-  /** Serves requests of a lane until it has none, or the turn is over. @returns what was taken last, if any was */
-  private serveLane(lane: Lane, alone: boolean): number {
+  /** Serves requests of a lane: if it is alone, until it has none or the turn is over. @returns had it any? */
+  private serveLane(lane: Lane, alone: boolean): boolean {
     const { group, machines } = lane;
-    let last = 0;
+    let worked = false;
     let machine: Pumped | undefined;
     try {
       for (;;) {
         machine = undefined;
         const taken = alone ? group.wait() : group.take();
-        if (taken === 0) return last;
-        last = taken;
+        if (taken === 0) return worked;
+        worked = true;
+        if ((taken & TAKEN.turnOver) !== 0) this.turnOver = true;
         machine = machines[taken >>> TAKEN.numberShift];
         if (machine !== undefined) {
           if ((taken & TAKEN.kicks) !== 0) machine.kicked();
           if ((taken & TAKEN.slots) !== 0) machine.serve(taken & TAKEN.slots);
         }
-        if ((taken & TAKEN.turnOver) !== 0 || !alone) return last;
+        if (this.turnOver || !alone) return true;
       }
     } catch (thrown) {
       // Whose fault it is, if it is a machine's; a group that throws has lost all of its machines.
       for (const lost of machine ? [machine] : lane.machines) if (lost) this.drop(lost, thrown);
-      return last;
+      return true;
     }
   }
 

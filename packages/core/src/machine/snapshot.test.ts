@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Card, Disk, machine as plugged } from '../../test/cards.js';
 import { boot } from '../../test/machine.js';
+import { pio } from '../device/attachment.js';
 import { bool, bytes, fifo, oneOf, timer, u8, u53 } from '../device/cells.js';
 import { Device, Irq, Mmio } from '../device/decorators.js';
+import { hostResource } from '../device/host-resource.js';
 import { bit, bits, layout, reg } from '../device/layout.js';
 import type { Migrate } from '../device/metadata.js';
 import { registers } from '../device/registers.js';
@@ -238,5 +241,57 @@ describe('an older version', () => {
   ])('is refused %s', async (_what, migrate, version) => {
     const from = { ...(await saved(1)), version };
     await expect(restore(2, from, migrate)).rejects.toMatchObject({ code: 'TL_STATE_INVALID', who: 'dev' });
+  });
+});
+
+describe('a snapshot of a machine with attached devices', () => {
+  it('has them, and comes back to a machine that has them, too', async () => {
+    const [one, other] = [plugged(), plugged()];
+    const card = await one.vm.attach('card', use(Card));
+    one.outb(0x81, 5);
+    card.irq.set(true);
+    card.state.tick.after(10);
+    const saved = await one.vm.save();
+    expect(saved.devices.card).toMatchObject({
+      type: 'card',
+      parts: { state: { n: 5, tick: 10 } },
+      lines: { '': true },
+    });
+    const twin = await other.vm.attach('card', use(Card));
+    await other.vm.restore(saved);
+    expect([other.inb(0x81), other.cpu.line(5)]).toEqual([5, true]);
+    other.clock.advance(10);
+    expect(twin.calls).toContain('tick');
+  });
+
+  it('is refused by name where the devices are others', async () => {
+    const { vm, inb } = plugged();
+    const without = await vm.save();
+    await vm.attach('card', use(Card));
+    const withCard = await vm.save();
+    await expect(vm.restore(without)).rejects.toMatchObject({
+      code: 'TL_STATE_INVALID',
+      message: 'card: there is no saved state for it',
+    });
+    await vm.detach('card');
+    await expect(vm.restore(withCard)).rejects.toMatchObject({
+      code: 'TL_STATE_INVALID',
+      message: 'snapshot: it has the device card, the machine has not',
+    });
+    await vm.attach('card', use(Disk, { at: pio(0x80), disk: hostResource('d', () => 'd') }));
+    await expect(vm.restore(withCard)).rejects.toMatchObject({ code: 'TL_STATE_INVALID', who: 'card' });
+    expect([vm.state, inb(0x80)]).toEqual(['running', 1]);
+    await vm.detach('card');
+    await vm.restore(without);
+  });
+
+  it('brings back no timer a device had set by itself', async () => {
+    const { vm, clock } = plugged();
+    const card = await vm.attach('card', use(Card));
+    const saved = await vm.save();
+    card.clock.setTimer(5, () => card.calls.push('raw'));
+    await vm.restore(saved);
+    clock.advance(10);
+    expect(card.calls).not.toContain('raw');
   });
 });

@@ -1,12 +1,13 @@
 import type { Backend, BackendProvider, Guest } from '../backend/backend.js';
 import { type BackendChoice, chooseBackend } from '../backend/registry.js';
-import type { HostResource } from '../device/tokens.js';
-import { CompositionError, messageOf, TraplineError } from '../errors.js';
+import { CompositionError, TraplineError } from '../errors.js';
 import { SinkLog } from '../log.js';
 import { hostTime } from './clock.js';
 import type { DeviceUses, Machine } from './define.js';
 import { isMachine } from './define.js';
+import { HostResources } from './host-resources.js';
 import { capabilityProblems, type MachinePlan, planMachine, windowProblems } from './plan.js';
+import { preview } from './preview.js';
 import { Vm, type VmServices } from './vm.js';
 import type { MapRow } from './vm-types.js';
 
@@ -35,7 +36,7 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
   const refuseProblems = () => {
     if (problems.length === 0) return;
     // What only constructed devices show belongs to the same list.
-    new Vm(machine, plan, {}).preview(problems);
+    preview(plan.devices, problems);
     throw new CompositionError(problems);
   };
   const choice = await chooseBackend(options.backend ?? 'auto', (name, has) =>
@@ -50,11 +51,11 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
   problems.push(...capabilityProblems(plan, name, probe.capabilities));
   refuseProblems();
   options.onBackend?.(choice);
-  const opened = new Map<HostResource<unknown>, unknown>();
-  const vm = new Vm<D>(machine, plan, options, opened);
+  const resources = new HostResources();
+  const vm = new Vm<D>(machine, plan, options, resources);
   let backend: Backend | undefined;
   try {
-    await openAll(plan, opened, options.signal);
+    for (const device of plan.devices) await resources.open(device, options.signal);
     vm.compose();
     const outside = windowProblems(vm.map(), name, probe.capabilities);
     if (outside.length > 0) throw new CompositionError(outside);
@@ -64,6 +65,9 @@ export async function start<D extends DeviceUses>(machine: Machine<D>, options: 
       guest: plan.guests.find((guest: Guest) => probe.capabilities.guests.includes(guest.kind)),
       log: new SinkLog(name, vm.logSink, hostTime.now),
     });
+    // Where RAM is, only the opened backend knows for sure.
+    const inside = windowProblems(vm.map(), name, backend.capabilities);
+    if (inside.length > 0) throw new CompositionError(inside);
     options.onComposed?.(vm as unknown as Vm);
     vm.run(backend);
     return vm;
@@ -89,12 +93,11 @@ export interface MachineReport {
 export function checkMachine(machine: Machine): MachineReport {
   const problems: TraplineError[] = [];
   const plan = checkedPlan(machine, problems);
-  const vm = new Vm(machine, plan, {});
-  const preview = vm.preview(problems);
+  const map = preview(plan.devices, problems);
   const lines = plan.devices.flatMap(({ id, lines: own }) =>
     [...own].map(([name, line]) => ({ device: id, name: name || 'irq', line })),
   );
-  return { problems, map: preview, lines };
+  return { problems, map, lines };
 }
 
 function checkedPlan(machine: Machine, problems: TraplineError[]): MachinePlan {
@@ -102,32 +105,4 @@ function checkedPlan(machine: Machine, problems: TraplineError[]): MachinePlan {
     throw new TraplineError('TL_MACHINE_FILE', 'this is no machine', { fix: 'make one with defineMachine({ ... })' });
   }
   return planMachine(machine, problems);
-}
-
-/** Opens every host resource once, in the order of the machine; one used twice is shared. */
-async function openAll(
-  plan: MachinePlan,
-  opened: Map<HostResource<unknown>, unknown>,
-  given: AbortSignal | undefined,
-): Promise<void> {
-  if (!plan.devices.some(({ resources }) => resources.length > 0)) return;
-  const signal = given ?? new AbortController().signal;
-  for (const device of plan.devices) {
-    for (const { option, resource } of device.resources) {
-      if (opened.has(resource)) continue;
-      try {
-        opened.set(resource, await resource.open(signal));
-      } catch (thrown) {
-        if (thrown instanceof TraplineError) throw thrown;
-        throw new TraplineError(
-          'TL_HOST_RESOURCE',
-          `${option}: ${resource.description} cannot be opened: ${messageOf(thrown)}`,
-          {
-            who: device.id,
-            cause: thrown,
-          },
-        );
-      }
-    }
-  }
 }

@@ -19,6 +19,10 @@ export interface VmExit {
 /** The events of a machine. A listener that throws is logged and harms nobody. */
 export interface VmEvents {
   state: [state: VmState];
+  /** A device was attached while the machine lives; it is in service. */
+  'device:attached': [change: { readonly device: string }];
+  /** A device was detached; its addresses are the default client's. */
+  'device:detached': [change: { readonly device: string }];
   'device:failed': [failure: { readonly device: string; readonly error: TraplineError }];
   'access:unclaimed': [access: UnclaimedAccess];
   'access:straddle': [

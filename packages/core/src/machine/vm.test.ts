@@ -435,19 +435,20 @@ describe('what devices and listeners do wrong', () => {
 });
 
 describe('detaching', () => {
-  it('gives the addresses of a device to the default client', () => {
+  it('gives the addresses of a device to the default client, at once', async () => {
     const { vm, inb, cpu, dev } = machine();
     dev.irq.set(true);
-    vm.detach('dev');
+    const detached = vm.detach('dev');
     expect([inb(0x10), inb(0x20), cpu.line(3)]).toEqual([0xff, 0, false]);
     expect([Object.keys(vm.devices), vm.map().map(({ device }) => device)]).toEqual([['twin'], ['twin']]);
-    expect(() => vm.detach('dev')).toThrow(/no device dev/);
+    await expect(vm.detach('dev')).rejects.toMatchObject({ code: 'TL_USAGE', message: 'dev: there is no device dev' });
+    await detached;
   });
 
   it('may be done by the device itself, in its handler', () => {
     const { vm, outb, inb, dev, failures } = machine();
     dev.act = () => {
-      vm.detach('dev');
+      void vm.detach('dev');
       throw new Error('and then it throws');
     };
     outb(0x10, 1);
@@ -466,7 +467,7 @@ describe('detaching', () => {
     const { region } = vm.devices.dev;
     region.map(0x80);
     expect(inb(0x80)).toBe(1);
-    vm.detach('dev');
+    void vm.detach('dev');
     region.map(0x90);
     expect([inb(0x80), inb(0x90)]).toEqual([0xff, 0xff]);
   });

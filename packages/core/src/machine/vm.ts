@@ -1,22 +1,28 @@
 import type { Backend, BackendHost, ExitReason } from '../backend/backend.js';
+import { joinProblems } from '../bus/range.js';
+import type { DeviceClass } from '../device/metadata.js';
 import type { Clock, GuestMemory, Random } from '../device/tokens.js';
-import { MachineControl } from '../device/tokens.js';
-import { CompositionError, hex, isA, messageOf, TraplineError } from '../errors.js';
-import { SafeEmitter } from '../events.js';
-import type { DefaultCounters, UnclaimedAccess } from '../ioreq/default-client.js';
+import { CompositionError, isA, messageOf, TraplineError } from '../errors.js';
+import type { DefaultCounters } from '../ioreq/default-client.js';
 import type { TraceFilter, TraceSink } from '../ioreq/trace.js';
 import type { LogSink } from '../log.js';
+import { countersOf, mapRows } from './address-map.js';
+import { type AttachOptions, HotPlug, type HotPlugHost } from './attach.js';
 import { HostClock, hostTime, MachineClock } from './clock.js';
-import { Composition, LateClock, LateMemory, LateMsi, type OpenedResources } from './composition.js';
-import type { DeviceUses, InstancesOf, Machine } from './define.js';
+import { Composition } from './composition.js';
+import type { DeviceUse, DeviceUses, InstancesOf, Machine, Placement } from './define.js';
 import type { DeviceInstance, ResetKind } from './device-instance.js';
+import { HostResources } from './host-resources.js';
 import { defaultLineMode, type LineMode } from './interrupts.js';
 import { IoPath } from './io-path.js';
+import { LateClock, LateMemory, LateMsi, type MemoryPort } from './late.js';
 import { OneAtATime } from './one-at-a-time.js';
 import type { MachinePlan } from './plan.js';
 import { type Pumped, pump } from './pump.js';
 import { HostRandom } from './random.js';
 import { checkSnapshot, saveMemory } from './snapshot.js';
+import { VmControl } from './vm-control.js';
+import { VmReports } from './vm-reports.js';
 import type { DeviceCounters, MapRow, Snapshot, VmEvents, VmExit, VmState } from './vm-types.js';
 
 /** Host services of one machine; what is left out is the host's own. */
@@ -36,16 +42,15 @@ const asyncDispose: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.f
 
 /** A composed machine. Made by `start()`. */
 export class Vm<D extends DeviceUses = DeviceUses> {
-  private readonly events = new SafeEmitter<VmEvents>((event, thrown) =>
-    this.logSink({ level: 'error', who: 'core', message: `a listener of ${event} threw: ${messageOf(thrown)}` }),
-  );
-  /** Where this machine logs to; it never throws. */
-  readonly logSink: LogSink;
-  private readonly memoryPort = new LateMemory();
+  private readonly reports: VmReports;
+  private readonly memoryPort: MemoryPort = { target: undefined };
+  /** Guest memory; out of bounds before the machine was opened. */
+  readonly memory: GuestMemory = new LateMemory(this.memoryPort);
   private readonly clockPort = new LateClock();
   private readonly msiPort = new LateMsi();
   private readonly io: IoPath;
   private readonly composition: Composition;
+  private readonly hotPlug: HotPlug;
   private openBackend: Backend | undefined;
   private machineClock: MachineClock | undefined;
   private pumped: Pumped | undefined;
@@ -63,42 +68,15 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     readonly machine: Machine<D>,
     private readonly plan: MachinePlan,
     private readonly services: VmServices,
-    /** Host resources of the machine, in the order they were opened; the machine closes them. */
-    private readonly opened: OpenedResources = new Map(),
+    /** Opened for its devices; the machine closes them. */
+    private readonly resources: HostResources = new HostResources(),
   ) {
-    this.logSink = (record) => {
-      try {
-        services.log?.(record);
-      } catch {
-        // A log that fails must not become the guest's problem, and there is nowhere left to say so.
-      }
-    };
-    const vm = this;
-    const control = new (class extends MachineControl {
-      exit(code: number): void {
-        // Now: what is no number costs the device, not the machine.
-        const exit: VmExit = { reason: 'exit', code: code & 0xff };
-        vm.io.soon(() => vm.finish(exit));
-      }
-      powerOff(): void {
-        vm.io.soon(() => vm.finish({ reason: 'power-off' }));
-      }
-      reset(): void {
-        vm.io.soon(() => vm.resetSoon());
-      }
-    })();
+    this.reports = new VmReports(services.log);
     this.io = new IoPath(
       {
-        unclaimed: (access) => this.reportUnclaimed(access),
-        straddle: (range, write, address, size) =>
-          this.events.emit('access:straddle', {
-            device: range.client.name,
-            region: range.region,
-            direction: write ? 'write' : 'read',
-            address,
-            size,
-          }),
-        failed: (error) => this.deviceFailed(error),
+        unclaimed: (access) => this.reports.unclaimed(access),
+        straddle: (range, write, address, size) => this.reports.straddle(range, write, address, size),
+        failed: (error) => this.reports.failed(error),
         fatal: (error) => this.io.soon(() => this.finish({ reason: 'backend-failed', error })),
         lines: (client) => this.composition.levels(client.name),
         now: () => this.clockPort.now(),
@@ -112,16 +90,20 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     this.composition = new Composition({
       memory: this.memoryPort,
       clock: this.clockPort,
-      control,
+      control: new VmControl({
+        soon: (run) => this.io.soon(run),
+        finish: (exit) => this.finish(exit),
+        reset: () => this.resetSoon(),
+      }),
       msi: this.msiPort,
       random: services.random ?? new HostRandom(),
       queue: this.io.queue,
       ranges: () => this.io.dispatcher.set,
-      logSink: this.logSink,
-      report: (device) => (about, message) =>
-        this.events.emit(about === 'guest-error' ? 'guest:error' : 'guest:unimplemented', { device, message }),
+      logSink: this.reports.logSink,
+      report: (device) => this.reports.ofGuest(device),
       failed: (client, error) => this.io.dispatcher.disable(client, error),
     });
+    this.hotPlug = new HotPlug(this.hotPlugHost());
   }
 
   /** The device instances, by id. One whose constructor threw is absent. */
@@ -130,11 +112,12 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       [...this.composition.devices].map(([id, device]) => [id, device.instance]),
     ) as InstancesOf<D>;
   }
+  /** Where this machine logs to; it never throws. */
+  get logSink(): LogSink {
+    return this.reports.logSink;
+  }
   get state(): VmState {
     return this.current;
-  }
-  get memory(): GuestMemory {
-    return this.memoryPort;
   }
   get clock(): Clock {
     return this.clockPort;
@@ -146,37 +129,27 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   }
 
   on<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
-    this.events.on(event, listener);
+    this.reports.events.on(event, listener);
     return this;
   }
   once<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
-    this.events.once(event, listener);
+    this.reports.events.once(event, listener);
     return this;
   }
   off<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): this {
-    this.events.off(event, listener);
+    this.reports.events.off(event, listener);
     return this;
   }
 
   /** Constructs the devices and decodes their ranges. @throws CompositionError with every problem */
   compose(): void {
+    const { composition, plan, resources } = this;
     const problems: TraplineError[] = [];
-    this.composition.construct(this.plan.devices, this.opened, problems);
+    composition.construct(plan.devices, resources.opened, problems);
+    const ranges = composition.ranges();
+    problems.push(...joinProblems([], ranges));
     if (problems.length > 0) throw new CompositionError(problems);
-    this.io.dispatcher.set.add(this.composition.ranges());
-  }
-
-  /** Constructs the devices with stand-ins for host resources and gives the address map: for `check`. */
-  preview(problems: TraplineError[]): MapRow[] {
-    // A device that cannot be injected cannot be looked at either; one with a bad option can.
-    const sound = this.plan.devices.filter(
-      ({ id }) => !problems.some(({ who, code }) => who === id && code === 'TL_INJECT'),
-    );
-    this.composition.construct(sound, undefined, problems);
-    const told = new Set(problems.map(({ who }) => who));
-    problems.push(...[...this.composition.broken.values()].filter(({ who }) => !told.has(who)));
-    if (problems.length === 0) this.io.dispatcher.set.add(this.composition.ranges());
-    return this.map();
+    this.io.dispatcher.set.add(ranges);
   }
 
   /** Connects an opened backend and starts the machine. */
@@ -203,7 +176,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     }
     backend.connect(this.host());
     this.composition.lines.connect((line, level) => backend.setIrqLine(line, level));
-    for (const error of this.composition.broken.values()) this.deviceFailed(error);
+    for (const error of this.composition.broken.values()) this.reports.failed(error);
     this.io.uninterrupted(() => {
       // A listener may have closed the machine, at any of these.
       for (const device of this.composition.devices.values()) if (!this.ended) device.reset('power');
@@ -233,7 +206,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       this.io.uninterrupted(() => {
         for (const device of this.composition.devices.values()) device.reset(kind);
       });
-      this.events.emit('reset', kind);
+      this.reports.events.emit('reset', kind);
     });
   }
 
@@ -251,7 +224,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     return this.whilePaused(async () => {
       await this.quiesce('save');
       const devices = Object.fromEntries([...this.composition.devices].map(([id, device]) => [id, device.save()]));
-      const memory = this.backend.capabilities.snapshot ? { memory: saveMemory(this.memoryPort) } : {};
+      const memory = this.backend.capabilities.snapshot ? { memory: saveMemory(this.memory) } : {};
       return { format: 1, time: this.clockPort.now(), devices, ...memory };
     });
   }
@@ -263,7 +236,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   restore(snapshot: Snapshot): Promise<void> {
     return this.whilePaused(async () => {
       await this.quiesce('restore');
-      const apply = checkSnapshot(snapshot, this.composition.devices, this.memoryPort);
+      const apply = checkSnapshot(snapshot, this.composition.devices, this.memory);
       this.resetWanted = false;
       this.io.uninterrupted(() => {
         this.machineClock?.set(snapshot.time);
@@ -284,14 +257,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** What each range has served. */
   counters(): DeviceCounters[] {
-    return this.io.dispatcher.set.list().map((range) => ({
-      device: range.client.name,
-      region: range.region,
-      space: range.space,
-      base: range.base,
-      size: range.size,
-      ...this.io.dispatcher.set.counters(range),
-    }));
+    return countersOf(this.io.dispatcher.set);
   }
 
   /** What the default client has served. */
@@ -305,14 +271,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
 
   /** The address map. */
   map(): MapRow[] {
-    return this.io.dispatcher.set.list().map((range) => ({
-      space: range.space,
-      first: range.base,
-      last: range.base + range.size - 1,
-      device: range.client.name,
-      region: range.region,
-      type: this.composition.devices.get(range.client.name)?.plan.metadata.type ?? '',
-    }));
+    return mapRows(this.io.dispatcher.set.list(), this.composition.devices);
   }
 
   /** The framework's side of a device: its parts, lines and ranges; for tools and tests. */
@@ -320,16 +279,31 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     return this.composition.devices.get(id);
   }
 
-  /** Takes a device out of the running machine: its addresses become the default client's. */
-  detach(id: string): void {
-    const device = this.composition.devices.get(id);
-    if (!device) throw new TraplineError('TL_USAGE', `there is no device ${id}`, { who: id });
-    device.pause();
-    const why = new TraplineError('TL_VM_STATE', 'the device was detached', { who: id });
-    this.composition.abandon(device.client, device.lines.values(), why);
-    this.io.deferred.abandon(device.client);
-    for (const part of device.parts.values()) part.reset();
-    this.composition.devices.delete(id);
+  /**
+   * Puts a device into the machine while it runs or is paused: checked as `start()` checks, its host
+   * resources opened, constructed, reset with `'power'`, and in service, between two accesses. Its
+   * constructor may run once more than that, with nothing behind it: for the check.
+   * @throws CompositionError with every problem, before anything is opened
+   * @throws TraplineError `TL_HOST_RESOURCE`, `TL_DEVICE_CONSTRUCTOR`, `TL_VM_STATE`, `TL_VM_CLOSED`; nothing
+   *   is left of the device then, and what was opened for it is closed
+   */
+  attach<C extends DeviceClass>(
+    id: string,
+    entry: DeviceUse<C>,
+    options: AttachOptions = {},
+  ): Promise<InstanceType<C>> {
+    const config = (entry?.config ?? {}) as Placement;
+    return this.hotPlug.attach(id, entry?.device, config, options) as Promise<InstanceType<C>>;
+  }
+
+  /**
+   * Takes a device out of the machine, at once: when this returns its addresses are the default client's,
+   * its deferred accesses are complete with all ones, its lines low, its timers and its inbox dead. Resolves
+   * when the host resources only it used are closed.
+   * @throws TraplineError `TL_USAGE` if there is no such device
+   */
+  detach(id: string): Promise<void> {
+    return this.hotPlug.detach(id);
   }
 
   /** Ends the machine and gives back everything; idempotent, every call returns the same promise. */
@@ -356,7 +330,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
       this.backend.run();
       this.io.queue.resume();
       if (this.pumped) pump.add(this.pumped);
-      this.events.emit('state', 'running');
+      this.reports.events.emit('state', 'running');
     });
     if (this.resetWanted) this.resetSoon();
   }
@@ -368,6 +342,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     await this.backend.pause();
     // What a CPU asked for before it stopped belongs to the time before.
     if (this.pumped) pump.serveNow(this.pumped);
+    this.io.kicked();
     // It may have ended meanwhile.
     this.must('paused');
     this.quiet();
@@ -404,6 +379,27 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     };
   }
 
+  private hotPlugHost(): HotPlugHost {
+    const vm = this;
+    const { composition, io, resources, changes } = this;
+    return {
+      composition,
+      io,
+      resources,
+      changes,
+      get backend() {
+        return vm.backend;
+      },
+      get lively() {
+        return vm.lively;
+      },
+      mustLive: () => this.must('running', 'paused'),
+      release: async (plan) => this.reports.notClosed(await resources.release(plan)),
+      told: (event, device) => this.reports.events.emit(event, { device }),
+      warn: (message) => this.reports.log('warn', message),
+    };
+  }
+
   private resetSoon(): void {
     // A guest that asks while the machine is being paused must not wait for its reset for ever.
     this.resetWanted = this.current === 'paused';
@@ -428,7 +424,7 @@ export class Vm<D extends DeviceUses = DeviceUses> {
   private tellEnd(exit: VmExit): void {
     if (this.told) return;
     this.told = true;
-    this.events.emit('exit', exit);
+    this.reports.events.emit('exit', exit);
     for (const resolve of this.waiters.splice(0)) resolve(exit);
   }
 
@@ -446,13 +442,10 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     for (const device of this.composition.devices.values()) {
       for (const part of device.parts.values()) part.reset();
     }
-    for (const [resource, opened] of [...this.opened].reverse()) {
-      await attempt(() => resource.close(opened)).catch(failed);
-    }
+    failures.push(...(await this.resources.end()));
     this.setState('closed');
-    for (const thrown of failures)
-      this.logSink({ level: 'error', who: 'core', message: `while closing: ${messageOf(thrown)}` });
-    this.events.removeAll();
+    this.reports.notClosed(failures);
+    this.reports.events.removeAll();
   }
 
   private async quiesce(what: string): Promise<void> {
@@ -471,29 +464,16 @@ export class Vm<D extends DeviceUses = DeviceUses> {
     });
   }
 
-  private reportUnclaimed(access: UnclaimedAccess): void {
-    const { vcpu, direction, space, address, size } = access;
-    const where = `${direction} of ${size} at ${space} ${hex(address)}`;
-    this.logSink({ level: 'warn', who: 'core', message: `nobody claims the ${where} by vCPU ${vcpu}` });
-    this.events.emit('access:unclaimed', access);
-  }
-
-  private deviceFailed(error: TraplineError): void {
-    const message = `${error.what}; it answers all ones from now on`;
-    this.logSink({ level: 'error', who: error.who, message, error });
-    this.events.emit('device:failed', { device: error.who, error });
-  }
-
-  private must(state: VmState): void {
-    if (this.current === state) return;
-    const code = this.current === 'closed' ? 'TL_VM_CLOSED' : 'TL_VM_STATE';
-    throw new TraplineError(code, `the machine is ${this.current}, not ${state}`);
+  private must(...states: readonly VmState[]): void {
+    if (states.includes(this.current)) return;
+    const [code, now] = this.closing ? (['TL_VM_CLOSED', 'closed'] as const) : (['TL_VM_STATE', this.current] as const);
+    throw new TraplineError(code, `the machine is ${now}, not ${states.join(' or ')}`);
   }
 
   private setState(state: VmState): void {
     if (this.current === state) return;
     this.current = state;
-    this.events.emit('state', state);
+    this.reports.events.emit('state', state);
   }
 }
 

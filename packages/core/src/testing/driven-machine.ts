@@ -11,6 +11,7 @@ import { WORD } from '../ioreq/layout.js';
 import type { LogRecord } from '../log.js';
 import { defineMachine, type Machine, type Placement, use } from '../machine/define.js';
 import type { DeviceInstance, ResetKind } from '../machine/device-instance.js';
+import { HostResources, type OpenedResources } from '../machine/host-resources.js';
 import { takesUnnamedLine } from '../machine/inject.js';
 import { type MachinePlan, planMachine } from '../machine/plan.js';
 import { SeededRandom } from '../machine/random.js';
@@ -24,8 +25,6 @@ import { refusePromises } from './promises.js';
 /** The instance id of a device under test. */
 export const DRIVEN_ID = 'device';
 const MEMORY = 2 ** 20;
-
-type Opened = ReadonlyMap<HostResource<unknown>, unknown>;
 
 /** Plans a device's machine once and makes any number of it. */
 export class MachineMaker {
@@ -65,11 +64,16 @@ export class DrivenMachine {
   constructor(
     private readonly machine: Machine,
     private readonly plan: MachinePlan,
-    readonly opened: Opened,
+    readonly opened: OpenedResources,
   ) {
     this.clock = new DrivenClock(() => this.raise());
     const { clock, random } = this;
-    this.vm = new Vm(machine, plan, { clock, random, log: (record) => this.log.push(record) }, opened);
+    this.vm = new Vm(
+      machine,
+      plan,
+      { clock, random, log: (record) => this.log.push(record) },
+      new HostResources(opened),
+    );
     this.vm.on('device:failed', ({ error }) => {
       this.failure ??= error;
     });
@@ -212,7 +216,7 @@ function lines(device: DeviceClass, fallback: number | undefined, named: readonl
   return Object.fromEntries(homeless.map((name, i) => [name, 5 + i]));
 }
 
-function openNow(plan: MachinePlan): Opened {
+function openNow(plan: MachinePlan): OpenedResources {
   const opened = new Map<HostResource<unknown>, unknown>();
   for (const { resource } of plan.devices.flatMap((device) => device.resources)) {
     const value = openOne(resource);

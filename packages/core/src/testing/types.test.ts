@@ -219,3 +219,29 @@ describe('what a machine may not hold', () => {
     });
   });
 });
+
+describe('what may be attached', () => {
+  it('is what may be in a machine, and gives an instance of its class', () => {
+    never(async () => {
+      const vm = await start(defineMachine({ memory: '1M', devices: {} }));
+      const attached = await vm.attach('tick', use(Typed, { hz: 3, at: { port: pio(0x90) } }), {
+        signal: new AbortController().signal,
+      });
+      expectTypeOf(attached).toEqualTypeOf<Typed>();
+      expectTypeOf(vm.detach('tick')).toEqualTypeOf<Promise<void>>();
+      vm.on('device:attached', ({ device }) => expectTypeOf(device).toEqualTypeOf<string>());
+      // @ts-expect-error an unknown option
+      vm.attach('tick', use(Typed, { herz: 3 }));
+      // @ts-expect-error an option of the wrong type, without use()
+      vm.attach('tick', { device: Typed, config: { hz: 'fast' } });
+      // @ts-expect-error a class is no entry of a machine
+      vm.attach('tick', Typed);
+      // @ts-expect-error an id is a string
+      vm.attach(3, use(Typed));
+      // @ts-expect-error the instance has no such member
+      attached.fifo;
+      // @ts-expect-error an unknown event
+      vm.on('device:plugged', () => {});
+    });
+  });
+});

@@ -3,6 +3,7 @@
 
 #include "kvm_binding.h"
 #include "session_binding.h"
+#include "sim_binding.h"
 
 namespace {
 
@@ -13,6 +14,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("interfaceVersion", Napi::Number::New(env, kInterfaceVersion));
   exports.Set("probeKvm", Napi::Function::New<trapline::ProbeKvmBinding>(env, "probeKvm"));
   exports.Set("openKvm", Napi::Function::New<trapline::OpenKvmBinding>(env, "openKvm"));
+  exports.Set("openSim", Napi::Function::New<trapline::OpenSimBinding>(env, "openSim"));
   exports.Set("liveSessions", Napi::Function::New<trapline::LiveSessionsBinding>(env, "liveSessions"));
   exports.Set("poller", trapline::PollerFunctions(env));
   return exports;

@@ -37,20 +37,19 @@ bool Arm(Flag& armed, Pending pending) {
  */
 template <typename Word, typename Flag, typename Sleep>
 void SleepUntilComplete(const Word& word, Flag& asleep, typename Word::value_type complete, Sleep sleep) {
-  for (;;) {
-    // Before every look: the completer takes the flag when it wakes us, also for a wake we did not need.
-    asleep.store(1);
-    const auto seen = word.load();
-    if (seen == complete) break;
-    sleep(seen);
-  }
+  asleep.store(1);
+  for (auto seen = word.load(); seen != complete; seen = word.load()) sleep(seen);
   asleep.store(0);
 }
 
-/** The server's side, after it has stored COMPLETE: wakes the requester if it may be asleep. */
+/**
+ * The server's side, after it has stored COMPLETE: wakes the requester if it may be asleep. It does not take the flag,
+ * which only the requester lowers: a server that is late would take the one raised for the requester's next request,
+ * and wake nobody, because that one has not come to its sleep yet.
+ */
 template <typename Flag, typename Wake>
-void WakeAsleep(Flag& asleep, Wake wake) {
-  if (asleep.load() != 0 && asleep.exchange(0) != 0) wake();
+void WakeAsleep(const Flag& asleep, Wake wake) {
+  if (asleep.load() != 0) wake();
 }
 
 }  // namespace trapline

@@ -4,6 +4,9 @@
 #include <sched.h>
 #include <sys/syscall.h>
 
+#include <chrono>
+#include <thread>
+
 #include "cpus.h"
 #include "handshake.h"
 #include "spin.h"
@@ -18,6 +21,11 @@ void FutexWait(std::uint32_t* word, std::uint32_t expected) {
   ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
+void FutexWaitFor(std::uint32_t* word, std::uint32_t expected, std::chrono::milliseconds most) {
+  const timespec time{0, static_cast<long>(most.count()) * 1'000'000};
+  ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &time, nullptr, 0);
+}
+
 void FutexWake(std::uint32_t* word) {
   ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
@@ -25,6 +33,10 @@ void FutexWake(std::uint32_t* word) {
 constexpr std::uint64_t kAllOnes = ~std::uint64_t{0};
 /** How long a vCPU that polls for its completion spins before it lets another thread of its CPU run. */
 constexpr unsigned kPollingYieldUs = 50;
+/** Between two looks of a vCPU that sleeps under observation. */
+constexpr std::chrono::milliseconds kLookEvery{1};
+/** A completer that was interrupted before it could wake anybody has this long to go on. */
+constexpr std::chrono::seconds kLateWake{1};
 
 }  // namespace
 
@@ -102,6 +114,34 @@ std::uint64_t IoreqChannel::Await(unsigned slot) {
   return value;
 }
 
+bool IoreqChannel::AwaitLooking(unsigned slot, const std::function<void(std::uint32_t)>& look) {
+  auto word = State(slot);
+  const auto complete = [&] {
+    const std::uint32_t seen = word.load();
+    look(seen);
+    return seen == state::kComplete;
+  };
+  if (completion_polling_) {
+    while (!SpinUntil(kPollingYieldUs, complete)) ::sched_yield();
+    return true;
+  }
+  if (SpinUntil(SpinningHelps() ? wait_spin_us_.load(std::memory_order_relaxed) : 0, complete)) return true;
+  auto asleep = Asleep(slot);
+  asleep.store(1);
+  // Whoever completes from here on finds the flag up, unless we see COMPLETE before we sleep.
+  const std::uint32_t before = notified_[slot].load();
+  bool slept = false;
+  while (!complete()) {
+    FutexWaitFor(&At(slot).processed, word.load(), kLookEvery);
+    slept = true;
+  }
+  const auto woken = [&] { return !slept || notified_[slot].load() != before; };
+  const auto patience = std::chrono::steady_clock::now() + kLateWake;
+  while (!woken() && std::chrono::steady_clock::now() < patience) std::this_thread::sleep_for(kLookEvery);
+  asleep.store(0);
+  return woken();
+}
+
 std::uint32_t IoreqChannel::Take() {
   std::uint32_t claimed = 0;
   for (unsigned slot = 0; slot < slots_; slot++) {
@@ -143,7 +183,10 @@ void IoreqChannel::WakeVcpu(unsigned slot) {
   if (slot >= slots_) return;
   // A vCPU that polls for its completion is not asleep: `completion_polling` saves the wake-up and nothing else.
   auto asleep = Asleep(slot);
-  WakeAsleep(asleep, [&] { FutexWake(&At(slot).processed); });
+  WakeAsleep(asleep, [&] {
+    notified_[slot].fetch_add(1);
+    FutexWake(&At(slot).processed);
+  });
 }
 
 bool IoreqChannel::AnyPending() const {
@@ -163,6 +206,12 @@ void IoreqChannel::Abort() {
 }
 
 void IoreqChannel::Resume() { aborting_.store(false); }
+
+void IoreqChannel::ReleaseVcpu(unsigned slot) {
+  // `Abort` has completed what the protocol allows. What is left waits for a COMPLETE that would never come.
+  State(slot).exchange(state::kComplete);
+  WakeVcpu(slot);
+}
 
 void IoreqChannel::AbortClaimed(unsigned slot) {
   // Whoever settles this request later has an old generation.

@@ -2,6 +2,7 @@
 // serving thread claims and completes. What HSM does between hypervisor and device model on ACRN.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -46,6 +47,14 @@ class IoreqChannel {
   void ServeInKernel(unsigned slot, const Access& access, std::uint64_t value);
   /** Waits for COMPLETE, takes the value, COMPLETE -> FREE. */
   std::uint64_t Await(unsigned slot);
+  /**
+   * Waits for COMPLETE as `Await` does, but looks at the slot all the time, at least once in a millisecond.
+   * @param look told the state at every look
+   * @returns false if the slot was completed but nobody woke the vCPU, which slept
+   */
+  bool AwaitLooking(unsigned slot, const std::function<void(std::uint32_t state)>& look);
+  /** What a request looks like in its slot. */
+  void Fill(Slot& slot, const Access& access) const;
 
   // --- the server's end, on one thread --------------------------------------------------------
 
@@ -63,11 +72,16 @@ class IoreqChannel {
   void Abort();
   /** Only while no vCPU thread posts. */
   void Resume();
+  bool aborting() const { return aborting_.load(); }
+  /** Ends the wait of a vCPU whatever its server made of its slot. While aborting, and before the vCPU posts again. */
+  void ReleaseVcpu(unsigned slot);
 
   /** The page, and the control block behind it. */
   const Mapping& mapping() const { return mapping_; }
   Slot& At(unsigned slot) const { return page()->slots[slot]; }
   std::atomic_ref<std::uint32_t> State(unsigned slot) const;
+  std::atomic_ref<std::uint32_t> KernelHandled(unsigned slot) const;
+  static std::atomic_ref<std::uint64_t> Value(Slot& slot);
   /** They leave the process; only after the vCPU threads have ended. The server's end then finds no slots. */
   void Unmap() {
     slots_ = 0;
@@ -75,8 +89,6 @@ class IoreqChannel {
   }
 
  private:
-  static std::atomic_ref<std::uint64_t> Value(Slot& slot);
-  std::atomic_ref<std::uint32_t> KernelHandled(unsigned slot) const;
   std::atomic_ref<std::int32_t> Generation(unsigned slot) const;
   std::atomic_ref<std::int32_t> Asleep(unsigned slot) const;
   IoreqPage* page() const { return reinterpret_cast<IoreqPage*>(mapping_.data()); }
@@ -84,7 +96,6 @@ class IoreqChannel {
   /** PENDING -> PROCESSING, by one thread only. */
   bool Claim(unsigned slot);
   void CountGeneration(unsigned slot);
-  void Fill(Slot& slot, const Access& access) const;
   void AbortClaimed(unsigned slot);
 
   unsigned slots_;
@@ -93,6 +104,8 @@ class IoreqChannel {
   const std::function<void()> announce_;
   Mapping mapping_;
   std::atomic<bool> aborting_{false};
+  /** How often each vCPU was woken: what a checking vCPU expects to move. */
+  std::array<std::atomic<std::uint32_t>, kSlots> notified_{};
 };
 
 }  // namespace trapline

@@ -19,15 +19,9 @@
 #include "kvm_vm.h"
 #include "loop_waker.h"
 #include "session_binding.h"
+#include "session_event.h"
 
 namespace trapline {
-
-/** What the loop is woken for; a bit set. */
-enum SessionEvent : std::uint32_t {
-  kResting = 2,
-  kResetDone = 4,
-  kStopped = 8,
-};
 
 struct SessionOptions {
   std::string device;

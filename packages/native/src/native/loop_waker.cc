@@ -11,6 +11,8 @@ LoopWaker::LoopWaker(uv_loop_t* loop, std::function<void(std::uint32_t)> woken)
 
 void LoopWaker::Raise(std::uint32_t bits) {
   bits_.fetch_or(bits);
+  std::lock_guard lock(event_mutex_);
+  if (!event_) return;
   const std::uint64_t one = 1;
   // EAGAIN means that the counter is full, hence readable: the loop will look anyway.
   [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
@@ -25,6 +27,7 @@ void LoopWaker::OnReadable() {
 
 void LoopWaker::Close(std::function<void()> closed) {
   poll_.Close(std::move(closed));
+  std::lock_guard lock(event_mutex_);
   // libuv allows it right after uv_close, and a caller who counts descriptors finds none left.
   event_.Reset();
 }

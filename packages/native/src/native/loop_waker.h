@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 
 #include "loop_poll.h"
 #include "sys.h"
@@ -18,7 +19,7 @@ class LoopWaker {
   LoopWaker(const LoopWaker&) = delete;
   LoopWaker& operator=(const LoopWaker&) = delete;
 
-  /** On any thread. Several calls before the loop gets its turn are one `woken`. */
+  /** On any thread, also after `Close`. Several calls before the loop gets its turn are one `woken`. */
   void Raise(std::uint32_t bits);
 
   // --- on the loop's thread ---------------------------------------------------------------------
@@ -32,6 +33,8 @@ class LoopWaker {
   void OnReadable();
 
   const std::function<void(std::uint32_t)> woken_;
+  /** Held while the descriptor is written to and while it goes: its number may be somebody else's right afterwards. */
+  std::mutex event_mutex_;
   std::atomic<std::uint32_t> bits_{0};
   UniqueFd event_;
   LoopPoll poll_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -9,7 +10,7 @@
 namespace trapline {
 
 /** What a vCPU thread shall do next. */
-enum class Order { kPause, kRun, kFinish, kRestore, kStop };
+enum class Order { kPause, kRun, kFinish, kReset, kStop };
 
 class RunGate {
  public:
@@ -54,6 +55,14 @@ class RunGate {
     const Order order = order_.load();
     if (order == Order::kRun) phase_.store(Phase::kGuest);
     return order;
+  }
+
+  /** The vCPU does nothing until then, or until it is ordered something else; it counts as resting meanwhile. */
+  void Rest(std::chrono::steady_clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    phase_.store(Phase::kDevice);
+    if (order_.load() != Order::kRun) resting_();
+    changed_.wait_until(lock, until, [&] { return order_.load() != Order::kRun; });
   }
 
   /** The vCPU has done `order`: back to kPause, unless something else was ordered meanwhile. */

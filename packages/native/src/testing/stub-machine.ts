@@ -40,7 +40,6 @@ export class StubMachine implements BackendHost {
   private readonly stopWaiters: ((stop: StubStop) => void)[] = [];
   private readonly accessWaiters: { readonly count: number; readonly resolve: () => void }[] = [];
   private readonly source: IoreqSource;
-  private pumping = true;
 
   constructor(
     readonly backend: Backend,
@@ -48,7 +47,8 @@ export class StubMachine implements BackendHost {
   ) {
     this.source = backend.ioreq as IoreqSource;
     backend.connect(this);
-    this.pump();
+    stubs.add(this);
+    pumpSoon();
   }
 
   /** Opens a backend around `code`, placed and entered at 0x1000 in real mode. */
@@ -120,7 +120,7 @@ export class StubMachine implements BackendHost {
   }
 
   async close(): Promise<void> {
-    this.pumping = false;
+    stubs.delete(this);
     await this.backend.close();
   }
 
@@ -129,13 +129,37 @@ export class StubMachine implements BackendHost {
     for (const resolve of this.stopWaiters.splice(0)) resolve(stop);
   }
 
-  private pump(): void {
-    if (!this.pumping) return;
+  /** Serves what is pending. @returns false if that is nothing */
+  pump(): boolean {
     const claimed = this.source.take();
     if (claimed !== 0) this.serve(claimed);
-    if (claimed !== 0) setImmediate(() => this.pump());
-    else if (this.pumping && !this.source.arm(() => this.pump())) setImmediate(() => this.pump());
+    return claimed !== 0;
   }
+
+  /** Asks for a call once any machine of this thread has a request. */
+  arm(wake: () => void): boolean {
+    return this.source.arm(wake);
+  }
+}
+
+// Native machines of a thread are woken together, so one loop serves them all.
+const stubs = new Set<StubMachine>();
+let scheduled = false;
+
+function pumpAll(): void {
+  let busy = false;
+  for (const stub of stubs) busy = stub.pump() || busy;
+  const [any] = stubs;
+  if (any && (busy || !any.arm(pumpAll))) pumpSoon();
+}
+
+function pumpSoon(): void {
+  if (scheduled) return;
+  scheduled = true;
+  setImmediate(() => {
+    scheduled = false;
+    pumpAll();
+  });
 }
 
 /** What this process holds of the host: to compare before and after. */
@@ -145,6 +169,6 @@ export function hostHoldings(): { readonly descriptors: number; readonly threads
     descriptors: readdirSync('/proc/self/fd').length,
     threads: readdirSync('/proc/self/task').length,
     // Only what the addon maps by name: the heap's own mappings come and go.
-    mappings: maps.filter((line) => /trapline-ram|kvm-vcpu/.test(line)).length,
+    mappings: maps.filter((line) => /trapline-ram|kvm-vcpu|\/dev\/zero/.test(line)).length,
   };
 }
