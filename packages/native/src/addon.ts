@@ -97,7 +97,7 @@ export interface NativeKvm extends NativeSession {
   /** @returns an eventfd of the session's: each signal is an edge on the line */
   openIrqfd(gsi: number): number;
   closeIrqfd(fd: number): void;
-  /** Looks whether the guest has halted for good; if so it stops with `halted`, a little later. */
+  /** Ends the machine if all vCPUs sleep for ever and none has left the guest since the last call. */
   checkHalted(): void;
 }
 
@@ -180,7 +180,7 @@ export interface NativeAddon {
     options: {
       readonly device: string;
       readonly memory: number;
-      readonly vcpus: number;
+      readonly cpus: number;
       readonly entry: number;
       readonly waitSpinMicroseconds: number;
     },

@@ -184,7 +184,7 @@ describe.skipIf(!available)('kvm: native service', () => {
     m.vm.on('access:unclaimed', ({ address }) => unclaimed.add(address));
     await eventually(() => expect(m.device.heard.length).toBeGreaterThan(2));
     expect(m.memory.readU8(0x3000)).toBe(0x5a);
-    m.vm.detach('dev');
+    await m.vm.detach('dev');
     const heard = m.device.heard.length;
     expect(eventfds()).toBe(open - 2);
     await eventually(() => expect(unclaimed).toEqual(new Set([0x40, 0x4c])));

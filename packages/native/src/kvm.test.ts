@@ -479,13 +479,13 @@ describe.skipIf(!available)('kvm: opening and closing', () => {
     const load = loadNative();
     if (!load.addon) throw new Error(load.reason);
     const { addon } = load;
-    const good = { device: '/dev/kvm', memory: 2 ** 20, vcpus: 1, entry: 0x1000, waitSpinMicroseconds: 0 };
+    const good = { device: '/dev/kvm', memory: 2 ** 20, cpus: 1, entry: 0x1000, waitSpinMicroseconds: 0 };
     const before = hostHoldings();
     for (const memory of [0, 1, 4095, 4097, -4096, Number.NaN, 2 ** 62, 2 ** 53 - 4096, -(2 ** 63)]) {
       expect(() => addon.openKvm({ ...good, memory }, () => {}), `${memory} bytes`).toThrow();
     }
-    for (const vcpus of [0, 17, -1, 2 ** 31]) {
-      expect(() => addon.openKvm({ ...good, vcpus }, () => {}), `${vcpus} vCPUs`).toThrow();
+    for (const cpus of [0, 17, -1, 2 ** 31]) {
+      expect(() => addon.openKvm({ ...good, cpus }, () => {}), `${cpus} vCPUs`).toThrow();
     }
     expect(hostHoldings()).toEqual(before);
   });

@@ -96,7 +96,7 @@ async function openKvm(
         {
           device,
           memory,
-          vcpus: cpus,
+          cpus,
           entry: guest?.address ?? 0,
           waitSpinMicroseconds: options.waitSpinMicroseconds ?? DEFAULT_SPIN,
         },
@@ -147,27 +147,6 @@ class KvmBackend extends NativeBackend<NativeKvm> {
     super(NAME, session, group, capabilities, hasGuest);
   }
 
-  override run(): void {
-    super.run();
-    if (!this.hasGuest) return;
-    this.haltCheck ??= setInterval(() => this.session.checkHalted(), this.haltCheckMilliseconds).unref();
-  }
-
-  override pause(): Promise<void> {
-    this.stopHaltCheck();
-    return super.pause();
-  }
-
-  override close(): Promise<void> {
-    this.stopHaltCheck();
-    return super.close();
-  }
-
-  private stopHaltCheck(): void {
-    clearInterval(this.haltCheck);
-    this.haltCheck = undefined;
-  }
-
   setIrqLine(gsi: number, level: boolean): void {
     native(NAME, 'TL_BACKEND_FAILED', () => this.session.setIrqLine(gsi, level), `line ${gsi} cannot be driven`);
   }
@@ -199,6 +178,27 @@ class KvmBackend extends NativeBackend<NativeKvm> {
   }
   deassignMmioDevice(device: MmioDevice): void {
     throw this.noPassthrough(device);
+  }
+
+  override run(): void {
+    super.run();
+    if (!this.hasGuest) return;
+    this.haltCheck ??= setInterval(() => this.session.checkHalted(), this.haltCheckMilliseconds).unref();
+  }
+
+  override pause(): Promise<void> {
+    this.stopHaltCheck();
+    return super.pause();
+  }
+
+  override close(): Promise<void> {
+    this.stopHaltCheck();
+    return super.close();
+  }
+
+  private stopHaltCheck(): void {
+    clearInterval(this.haltCheck);
+    this.haltCheck = undefined;
   }
 
   protected failure({ message, vcpu, rip, exitReason, suberror }: NativeStop): TraplineError {

@@ -125,7 +125,7 @@ describe.skipIf(!native.addon)('addon: a look at real files', () => {
   });
 
   it('passes errors of the addon on with errno and system call', () => {
-    const options = { device: '/dev/null', memory: 4096, vcpus: 1, entry: 0, waitSpinMicroseconds: 0 };
+    const options = { device: '/dev/null', memory: 4096, cpus: 1, entry: 0, waitSpinMicroseconds: 0 };
     expect(() => native.addon?.openKvm(options, () => undefined)).toThrow(
       expect.objectContaining({ errno: constants.errno.ENOTTY, syscall: 'KVM_CREATE_VM' }),
     );

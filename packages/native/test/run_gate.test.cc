@@ -46,29 +46,29 @@ TEST("RunGate: a vCPU that has ended waits under kRun, too") {
   Threads threads;
   std::atomic<bool> back{false};
   threads.Start([&] {
-    CHECK(gate.Wait(true) == Order::kRestore);
+    CHECK(gate.Wait(true) == Order::kReset);
     back = true;
   });
   while (rested == 0) std::this_thread::yield();
   gate.Give(Order::kPause);
   gate.Give(Order::kRun);
   CHECK(!back);
-  gate.Give(Order::kRestore);
+  gate.Give(Order::kReset);
   threads.Join();
 }
 
 TEST("RunGate: a reset ends in a pause, unless something else was ordered meanwhile") {
   RunGate gate([] {});
-  gate.Give(Order::kRestore);
-  CHECK(gate.Wait(false) == Order::kRestore);
-  gate.Done(Order::kRestore);
+  gate.Give(Order::kReset);
+  CHECK(gate.Wait(false) == Order::kReset);
+  gate.Done(Order::kReset);
   gate.Give(Order::kRun);
   CHECK(gate.Wait(false) == Order::kRun);
-  gate.Give(Order::kRestore);
-  CHECK(gate.Wait(false) == Order::kRestore);
-  gate.Give(Order::kRestore);
+  gate.Give(Order::kReset);
+  CHECK(gate.Wait(false) == Order::kReset);
+  gate.Give(Order::kReset);
   gate.Wait(false);
-  gate.Done(Order::kRestore);
+  gate.Done(Order::kReset);
   // Paused: the next `Wait` would wait.
   Threads threads;
   std::atomic<bool> back{false};
@@ -105,7 +105,7 @@ TEST("RunGate: after a stop no other order counts") {
   RunGate gate([] {});
   gate.Give(Order::kStop);
   gate.Give(Order::kRun);
-  gate.Done(Order::kRestore);
+  gate.Done(Order::kReset);
   CHECK(gate.Wait(false) == Order::kStop);
 }
 

@@ -136,7 +136,7 @@ Napi::Value OpenKvmBinding(const Napi::CallbackInfo& info) {
     SessionOptions options;
     options.device = given.Get("device").As<Napi::String>().Utf8Value();
     options.memory = static_cast<std::uint64_t>(given.Get("memory").As<Napi::Number>().Int64Value());
-    options.vcpus = given.Get("vcpus").As<Napi::Number>().Uint32Value();
+    options.vcpus = given.Get("cpus").As<Napi::Number>().Uint32Value();
     options.entry = static_cast<std::uint16_t>(given.Get("entry").As<Napi::Number>().Uint32Value());
     options.wait_spin_us = given.Get("waitSpinMicroseconds").As<Napi::Number>().Uint32Value();
     return KvmBinding::Open(info.Env(), options, info[1].As<Napi::Function>());

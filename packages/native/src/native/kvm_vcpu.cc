@@ -127,7 +127,7 @@ void KvmVcpu::ThreadMain() {
         machine_.listener.Finished(error);
         break;
       }
-      case Order::kRestore: {
+      case Order::kReset: {
         const std::string error = DoRestore();
         ended = false;
         gate_.Done(order);

@@ -75,7 +75,7 @@ class KvmVcpu {
   /** First step of a reset: ends the instruction whose access was served. Only while paused. Calls `Finished`. */
   void FinishInstruction() { gate_.Give(Order::kFinish); }
   /** Second step: the registers as they were at creation. Calls `Restored`. On any thread. */
-  void Restore() { gate_.Give(Order::kRestore); }
+  void Restore() { gate_.Give(Order::kReset); }
   /** The thread will end; the caller has aborted the requests in flight. */
   void BeginStop();
   /** Waits for that, and lets go of the vCPU. Idempotent. */

@@ -10,7 +10,7 @@
 namespace trapline {
 
 /** What a vCPU thread shall do next. */
-enum class Order { kPause, kRun, kFinish, kRestore, kStop };
+enum class Order { kPause, kRun, kFinish, kReset, kStop };
 
 class RunGate {
  public:

@@ -61,9 +61,9 @@ void SimVcpu::ThreadMain() {
     switch (gate_.Wait(ended_.load(std::memory_order_relaxed))) {
       case Order::kStop:
         return;
-      case Order::kRestore:
+      case Order::kReset:
         DoReset();
-        gate_.Done(Order::kRestore);
+        gate_.Done(Order::kReset);
         events_.reset_done();
         break;
       default:

@@ -62,7 +62,7 @@ class SimVcpu {
   /** Keeps it from its next access whatever is ordered, or no longer. On any thread, until `Stop`. */
   void Hold(bool held) { gate_.Hold(held); }
   /** To the first access; only while paused, with no request in flight. Calls `reset_done`. */
-  void Reset() { gate_.Give(Order::kRestore); }
+  void Reset() { gate_.Give(Order::kReset); }
   /** Tells the thread to end; `Stop` waits for it. */
   void OrderStop() { gate_.Give(Order::kStop); }
   /** Ends the thread; the caller has aborted the requests in flight. Idempotent. */

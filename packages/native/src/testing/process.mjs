@@ -11,7 +11,7 @@ const [how, hypervisor] = isMainThread ? process.argv.slice(2) : workerData;
 
 /** A guest of `code`, at rest at 0:1000. */
 function openKvm({ code }, onEvents) {
-  const options = { device: '/dev/kvm', memory: 2 ** 20, vcpus: 1, entry: 0x1000, waitSpinMicroseconds: 0 };
+  const options = { device: '/dev/kvm', memory: 2 ** 20, cpus: 1, entry: 0x1000, waitSpinMicroseconds: 0 };
   const session = addon.openKvm(options, onEvents);
   new Uint8Array(session.ram[0].buffer).set(code, 0x1000);
   // One that KVM rings, so that the event loop has a descriptor of it to let go of.
