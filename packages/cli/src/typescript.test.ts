@@ -97,7 +97,7 @@ await import('./main.ts');`,
     });
     expect(await execute([process.execPath, 'main.mjs'], { cwd })).toMatchObject({
       code: 0,
-      stdout: 'kvm sim-js\ndisposed\n5\n',
+      stdout: 'kvm sim sim-js\ndisposed\n5\n',
       stderr: '',
     });
   });

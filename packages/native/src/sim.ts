@@ -83,8 +83,13 @@ export function simCapabilities(memory = 0): BackendCapabilities {
   };
 }
 
+/** `sim` as a provider: what it opens is known to be a {@link SimBackend}. */
+export interface SimProvider extends BackendProvider {
+  open(config: BackendConfig): Promise<SimBackend>;
+}
+
 /** The simulated hypervisor. Nothing is loaded or opened before `probe` or `open`. */
-export function sim(options: SimOptions = {}): BackendProvider & { open(config: BackendConfig): Promise<SimBackend> } {
+export function sim(options: SimOptions = {}): SimProvider {
   return {
     name: NAME,
     probe: () => {
