@@ -12,9 +12,9 @@ import {
 } from '@trapline/core';
 
 /** Bytes of one range in the machine with many. */
-const CELL = 64;
+export const CELL = 64;
 /** Below 2^31, so that every address is a small integer to the engine. */
-const BASE = 0x1000_0000;
+export const BASE = 0x1000_0000;
 const CLASS_COUNT = 16;
 
 /**
@@ -22,7 +22,7 @@ const CLASS_COUNT = 16;
  * machine; each just remembers and returns. Class n owns `ranges` neighbouring ranges that together
  * always cover the same addresses.
  */
-function makeClass(index: number, ranges: number, cells: number): new () => IoHandler {
+export function benchClass(index: number, ranges: number, cells: number): new () => IoHandler {
   class Bench implements IoHandler {
     value = index;
     [key: `own${number}`]: number;
@@ -46,7 +46,7 @@ function makeClass(index: number, ranges: number, cells: number): new () => IoHa
 /** A machine of `classes` device classes with `ranges` ranges each, over `classes * cells` cells of 64 bytes. */
 export function benchMachine(classes: number, ranges: number, cells: number): Machine {
   const devices = Object.fromEntries(
-    Array.from({ length: classes }, (_, i) => [`d${i}`, use(makeClass(i, ranges, cells))]),
+    Array.from({ length: classes }, (_, i) => [`d${i}`, use(benchClass(i, ranges, cells))]),
   );
   return defineMachine({ memory: '64K', devices });
 }

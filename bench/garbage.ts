@@ -6,13 +6,13 @@ const REQUESTS = 10_000_000;
 const ROUNDS = 7;
 
 /** Collections while something runs. The observer's own report comes on a later turn. */
-async function collections(run: () => void): Promise<number> {
+export async function collections(run: () => unknown): Promise<number> {
   let count = 0;
   const observer = new PerformanceObserver((list) => {
     count += list.getEntries().length;
   });
   observer.observe({ entryTypes: ['gc'] });
-  run();
+  await run();
   await new Promise((resolve) => setTimeout(resolve, 50));
   observer.disconnect();
   return count;

@@ -4,12 +4,19 @@ import { dispatchRow, requestRow } from './dispatch.js';
 import { garbageRow } from './garbage.js';
 import type { Row } from './harness.js';
 import { type KvmBench, kvmRows } from './kvm/rows.js';
+import { fairnessRow, idleRow, nativeGarbageRow, roundtripRows, wakeRow, wedgedRow } from './native.js';
 
 /** By name; one name may give several rows. */
 const ROWS: Readonly<Record<string, () => Promise<Row | readonly Row[]>>> = {
   dispatch: dispatchRow,
   garbage: garbageRow,
   'sim-js-request': requestRow,
+  'ioreq-roundtrip': roundtripRows,
+  wake: wakeRow,
+  idle: idleRow,
+  fairness: fairnessRow,
+  'four-vms': wedgedRow,
+  'garbage-native': nativeGarbageRow,
   'kvm-pio': () => onKvm('kvm-pio'),
   'kvm-mmio': () => onKvm('kvm-mmio'),
   'kvm-latch': () => onKvm('kvm-latch'),

@@ -137,6 +137,7 @@ export interface NativeSim extends NativeSession {
     requests: number,
     classes: number,
     ranges: readonly { readonly mmio: boolean; readonly base: number; readonly size: number }[],
+    sleeps: boolean,
   ): { readonly served: number; readonly counters: readonly NativeRangeCounters[] };
   /** @param device `struct acrn_mmiodev` @returns 0 or minus an errno */
   assignMmio(device: Uint8Array): number;

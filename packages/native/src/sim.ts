@@ -190,17 +190,19 @@ export class SimBackend extends NativeBackend<NativeSim> implements Backend {
    * Serves requests by C++ handlers on this thread, which does nothing else meanwhile: what a benchmark compares
    * plugins with. Ends early when the guest has ended, or asks for nothing for a second.
    * @param classes how many different classes the handlers of the ranges have, in turn: 1 to 16
+   * @param options `sleeps`: on an eventfd while there is nothing to do, instead of spinning
    */
   serveNatively(
     requests: number,
     classes: number,
     ranges: readonly SimRange[],
+    options: { readonly sleeps?: boolean } = {},
   ): { readonly served: number; readonly counters: readonly NativeRangeCounters[] } {
     const given = ranges.map(({ space, base, size }) => ({ mmio: space === 'mmio', base, size }));
     return native(
       NAME,
       'TL_BACKEND_FAILED',
-      () => this.session.serveNatively(requests, classes, given),
+      () => this.session.serveNatively(requests, classes, given, options.sleeps ?? false),
       'requests cannot be served',
     );
   }

@@ -1,5 +1,6 @@
 #include "loop_waker.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 
 namespace trapline {
@@ -23,6 +24,15 @@ void LoopWaker::OnReadable() {
   // Empty the counter first: bits raised after this make it readable again.
   [[maybe_unused]] const auto got = ::read(event_.get(), &count, sizeof count);
   if (const std::uint32_t bits = bits_.exchange(0); bits != 0) woken_(bits);
+}
+
+void LoopWaker::Await(int ms) {
+  pollfd waited{event_.get(), POLLIN, 0};
+  // A signal ends the wait early, which a caller who looks again does not mind.
+  if (::poll(&waited, 1, ms) <= 0) return;
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto got = ::read(event_.get(), &count, sizeof count);
+  bits_.store(0);
 }
 
 void LoopWaker::Close(std::function<void()> closed) {

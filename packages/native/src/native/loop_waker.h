@@ -24,6 +24,8 @@ class LoopWaker {
 
   // --- on the loop's thread ---------------------------------------------------------------------
 
+  /** Blocks the loop's thread until something is raised, or for `ms`; what was raised is forgotten. */
+  void Await(int ms);
   /** Shall this keep the process alive? It does not at first. */
   void KeepAlive(bool alive) { poll_.KeepAlive(alive); }
   /** No `woken` from here on; `closed` is called once libuv has let go of the handle. Idempotent. */

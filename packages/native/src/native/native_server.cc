@@ -112,16 +112,22 @@ void NativeServer::ServeSlot(Slot& slot) {
   }
 }
 
-std::uint64_t NativeServer::Serve(IoreqChannel& channel, std::uint64_t requests, const std::function<bool()>& over) {
+std::uint64_t NativeServer::Serve(IoreqChannel& channel, std::uint64_t requests, const std::function<bool()>& over,
+                                  const std::function<void()>& sleep) {
+  const unsigned spin_us = sleep ? 0 : kYieldUs;
   std::uint64_t served = 0, served_before = 0;
   auto idle_since = std::chrono::steady_clock::now();
   while (served < requests) {
     std::uint32_t claimed = 0;
-    if (!SpinUntil(kYieldUs, [&] { return (claimed = channel.Take()) != 0; })) {
+    if (!SpinUntil(spin_us, [&] { return (claimed = channel.Take()) != 0; })) {
       const auto now = std::chrono::steady_clock::now();
       if (std::exchange(served_before, served) != served) idle_since = now;
       if (over() || now - idle_since > kPatience) break;
-      ::sched_yield();
+      if (sleep) {
+        sleep();
+      } else {
+        ::sched_yield();
+      }
       continue;
     }
     // Everything that was claimed is served, should that be a few more than were asked for.

@@ -45,11 +45,13 @@ class NativeServer {
   ~NativeServer();
 
   /**
-   * Serves that many requests, spinning for each.
+   * Serves that many requests.
    * @param over asked now and then while there is nothing to do
+   * @param sleep called when there is nothing to do: sleeps until there is, or for a while; nothing: it spins
    * @returns how many it served: fewer once `over`, or when nothing came for a second
    */
-  std::uint64_t Serve(IoreqChannel& channel, std::uint64_t requests, const std::function<bool()>& over);
+  std::uint64_t Serve(IoreqChannel& channel, std::uint64_t requests, const std::function<bool()>& over,
+                      const std::function<void()>& sleep);
 
   /** In the order the ranges were given. */
   const std::vector<Counters>& counters() const { return counters_; }

@@ -63,6 +63,10 @@ bool Poller::Arm() {
   return trapline::Arm(gate_->armed_, [this] { return AnyWork(); });
 }
 
+void Poller::SleepHere(int ms) {
+  if (Arm()) waker_->Await(ms);
+}
+
 unsigned Poller::spin_us() const {
   if (fixed_us_) return *fixed_us_;
   return SpinningHelps() ? budget_us_ : 0;

@@ -78,6 +78,12 @@ class Poller {
   /** Asks for one `woken`. @returns false, and asks for nothing, if there is work now */
   bool Arm();
 
+  /**
+   * Blocks this thread until there is work, or for `ms`: how a server in C++ sleeps, which a benchmark compares the
+   * event loop with.
+   */
+  void SleepHere(int ms);
+
   /** The spin setting in force, in µs: 0 where there are no more CPUs than vCPU threads. */
   unsigned spin_us() const;
   /** Fixes it, for benchmarks and tests; nothing: it adapts. */

@@ -54,6 +54,8 @@ class SessionBinding : public std::enable_shared_from_this<SessionBinding> {
 
   /** The poller's gate, for the session's `MachineIo`. */
   std::shared_ptr<SleepGate> gate();
+  /** The thread's poller; null once the machine has left it. */
+  Poller* poller() const { return poller_->poller(); }
   /** For a session's `woken`: calls the listener given to `Finish`. */
   void OnWoken(std::uint32_t events);
 

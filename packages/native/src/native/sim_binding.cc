@@ -10,6 +10,9 @@ namespace trapline {
 
 namespace {
 
+/** How long a native server that sleeps stays asleep before it looks whether the guest has ended. */
+constexpr int kSleepMs = 100;
+
 class SimBinding final : public SessionBinding {
  public:
   static Napi::Object Open(Napi::Env env, SimOptions options, Napi::Function on_events);
@@ -187,7 +190,9 @@ Napi::Value SimBinding::ServeNatively(const Napi::CallbackInfo& info) {
   }
   NativeServer server(ranges, Unsigned(info, 1));
   Napi::Object object = Napi::Object::New(env_);
-  object.Set("served", Number(session_->Serve(server, requests)));
+  std::function<void()> sleep;
+  if (info[3].ToBoolean()) sleep = [this] { poller()->SleepHere(kSleepMs); };
+  object.Set("served", Number(session_->Serve(server, requests, sleep)));
   Napi::Array counters = Napi::Array::New(env_);
   for (const NativeServer::Counters& one : server.counters()) {
     Napi::Object entry = Napi::Object::New(env_);

@@ -94,9 +94,9 @@ void SimSession::ServiceWrite(std::uint64_t address, std::uint32_t size, std::ui
   memory_.Write(run->host + (address - run->guest), bytes, size);
 }
 
-std::uint64_t SimSession::Serve(NativeServer& server, std::uint64_t requests) {
+std::uint64_t SimSession::Serve(NativeServer& server, std::uint64_t requests, const std::function<void()>& sleep) {
   if (!open_) return 0;
-  return server.Serve(io_.channel(), requests, [this] { return stop().has_value(); });
+  return server.Serve(io_.channel(), requests, [this] { return stop().has_value(); }, sleep);
 }
 
 void SimSession::Close(std::function<void()> closed) {

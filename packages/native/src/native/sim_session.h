@@ -77,7 +77,7 @@ class SimSession final : public Session {
   void RecordLatency(bool on) { hypervisor_.record_latency.store(on); }
   const TickClock& clock() const { return clock_; }
   /** Serves requests on this thread: see `NativeServer`. */
-  std::uint64_t Serve(NativeServer& server, std::uint64_t requests);
+  std::uint64_t Serve(NativeServer& server, std::uint64_t requests, const std::function<void()>& sleep);
 
   void Close(std::function<void()> closed) override;
   void ReleaseMemory() override;
