@@ -36,7 +36,7 @@ export interface HandlerWatch {
 
 /** The machine's side of a watch: says what runs. Writes words and nothing else; nobody need be watching. */
 export class HandlerMarks {
-  private readonly words: Int32Array;
+  readonly words: Int32Array;
   /** How many calls run inside of the outermost. */
   private nested = 0;
   private readonly numbers = new Map<string, number>();
@@ -55,7 +55,7 @@ export class HandlerMarks {
   enter(entry: number, low: number, high: number, kind: number): number {
     const { words } = this;
     const sequence = words[WATCH.sequence] as number;
-    // Some handler runs already: rare, and kept away from the common case, which writes to fixed places.
+    // Some handler runs already: rare, and kept away from the common case, which the dispatcher does by hand.
     if ((sequence & 1) !== 0) return this.enterNested(entry, low, high, kind);
     words[WATCH.entry] = entry;
     words[WATCH.addressLow] = low;
