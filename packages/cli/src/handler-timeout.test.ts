@@ -54,22 +54,22 @@ describe.skipIf(!addon)('addon: a handler that does not return', () => {
   it('is named, and the process ends with 1', async () => {
     // Long enough for the engine to have compiled the way of an access to machine code.
     const script = "for (let i = 0; i < 200_000; i++) cpu.read('pio', 0x40, 1); cpu.read('pio', 0x41, 1);";
-    const { code, signal, stdout, stderr } = await trapline(['run', 'm.ts', '--handler-timeout', '0.4'], {
+    const { code, signal, stdout, stderr } = await trapline(['run', 'm.ts', '--handler-timeout', '1'], {
       cwd: machine(script),
     });
     expect({ code, signal, stdout }).toEqual({ code: 1, signal: null, stdout: '' });
     expect(stderr.trimEnd().split('\n')).toEqual([
       expect.stringMatching(/^backend sim-js: /),
-      ...errorOf('slow', 'read of 1 at pio 0x41', '0.4'),
+      ...errorOf('slow', 'read of 1 at pio 0x41', '1'),
     ]);
   });
 
   it('is named where it is none of an access', async () => {
     const cwd = machine(END, 'reset: use(Reset), exit: use(Exit)');
-    const { code, stderr } = await trapline(['run', 'm.ts', '--quiet', '--handler-timeout', '0.4'], { cwd });
+    const { code, stderr } = await trapline(['run', 'm.ts', '--quiet', '--handler-timeout', '1'], { cwd });
     expect({ code, lines: stderr.trimEnd().split('\n') }).toEqual({
       code: 1,
-      lines: errorOf('reset', 'onReset', '0.4'),
+      lines: errorOf('reset', 'onReset', '1'),
     });
   });
 
@@ -99,10 +99,10 @@ describe.skipIf(!addon)('addon: a handler that is only slow', () => {
 });
 
 describe.skipIf(!addon)('addon: under a debugger a handler may take its time', () => {
-  const args = ['run', 'm.ts', '--quiet', '--handler-timeout', '0.3'];
+  const args = ['run', 'm.ts', '--quiet', '--handler-timeout', '1'];
 
   it('from the start', async () => {
-    const cwd = machine(`cpu.write('pio', 0x40, 1, 10); ${END}`);
+    const cwd = machine(`cpu.write('pio', 0x40, 1, 20); ${END}`);
     const { code, stderr } = await execute([process.execPath, '--inspect=0', BIN, ...args], { cwd });
     expect(code).toBe(7);
     expect(stderr).toContain('Debugger listening');
@@ -114,7 +114,7 @@ describe.skipIf(!addon)('addon: under a debugger a handler may take its time', (
       process.kill(process.pid, 'SIGUSR1');
       while (!url()) await cpu.sleep(20);
       await cpu.sleep(800);
-      cpu.write('pio', 0x40, 1, 10); ${END}`;
+      cpu.write('pio', 0x40, 1, 20); ${END}`;
     const command = [process.execPath, '--inspect-port=0', BIN, ...args];
     const { code, stderr } = await execute(command, { cwd: machine(script) });
     expect(code).toBe(7);
@@ -124,8 +124,8 @@ describe.skipIf(!addon)('addon: under a debugger a handler may take its time', (
 
 describe.skipIf(!hasTerminals)('pty: the terminal', () => {
   it.skipIf(!addon)('addon: is as it was after a handler that never returned', async () => {
-    const { code, text, modes } = await inTerminal('SCENARIO=stuck', '--handler-timeout 0.4');
+    const { code, text, modes } = await inTerminal('SCENARIO=stuck', '--handler-timeout 1');
     expect({ code, modes }).toEqual({ code: 1, modes: NORMAL });
-    expect(text).toContain(errorOf('stuck', 'read of 1 at pio 0xf8', '0.4').join('\n'));
+    expect(text).toContain(errorOf('stuck', 'read of 1 at pio 0xf8', '1').join('\n'));
   });
 });

@@ -87,16 +87,16 @@ describe.skipIf(!native.addon)('addon: the watchdog names', () => {
   });
 
   it('each call that takes long, none that does not, and not the time of two together', () => {
-    const { watch, text, until } = watching({ warnAfterMs: 1000 });
+    const { watch, text, until } = watching({ warnAfterMs: 2500 });
     for (let i = 0; i < 2; i++) {
       enter(watch, 0, 2, 1, i);
-      block(600);
+      block(1600);
       leave(watch, 0);
     }
     block(50);
     expect(text()).toBe('');
     enter(watch, 0, 2, 1, 3);
-    until('disk: read of 1 at pio 0x3 has not returned for 1.');
+    until('disk: read of 1 at pio 0x3 has not returned for 2.');
     leave(watch, 0);
   });
 
@@ -214,7 +214,7 @@ describe.skipIf(!native.addon)('addon: a process, or a thread, that is watched',
       text += data;
       if (text !== 'running\n') return;
       child.kill('SIGSTOP');
-      setTimeout(() => child.kill('SIGCONT'), 2000);
+      setTimeout(() => child.kill('SIGCONT'), 5000);
     });
     await new Promise((resolve) => child.on('close', resolve));
     expect(text).toBe('running\nreturned\n');

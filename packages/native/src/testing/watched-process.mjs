@@ -63,12 +63,12 @@ const endings = {
   },
   /** The process is stopped while the code runs; that is not the code's time. */
   async stopped() {
-    const watchdog = watch({ warnAfterMs: 1000 });
+    const watchdog = watch({ warnAfterMs: 3000 });
     enter(watchdog);
     // The watch has seen it by now.
     block(250);
     writeSync(1, 'running\n');
-    for (let i = 0; i < 10; i++) block(30);
+    for (let i = 0; i < 5; i++) block(30);
     watchdog.words[0]++;
     console.log('returned');
     watchdog.close();
