@@ -83,6 +83,8 @@ class Poller {
    * event loop with.
    */
   void SleepHere(int ms);
+  /** The loop looks again: `SleepHere` may have taken the wake-up it was waiting for. */
+  void Rouse() { waker_->Raise(1); }
 
   /** The spin setting in force, in µs: 0 where there are no more CPUs than vCPU threads. */
   unsigned spin_us() const;

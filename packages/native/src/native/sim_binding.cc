@@ -193,6 +193,7 @@ Napi::Value SimBinding::ServeNatively(const Napi::CallbackInfo& info) {
   std::function<void()> sleep;
   if (info[3].ToBoolean()) sleep = [this] { poller()->SleepHere(kSleepMs); };
   object.Set("served", Number(session_->Serve(server, requests, sleep)));
+  if (sleep) poller()->Rouse();
   Napi::Array counters = Napi::Array::New(env_);
   for (const NativeServer::Counters& one : server.counters()) {
     Napi::Object entry = Napi::Object::New(env_);
