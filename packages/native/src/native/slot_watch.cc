@@ -61,9 +61,10 @@ SlotWatch::SlotWatch(IoreqChannel& channel, unsigned slot, Violations& violation
     : channel_(channel), slot_(slot), violations_(violations) {}
 
 void SlotWatch::Idle() {
-  if (channel_.aborting() || idle_reported_) return;
+  if (idle_reported_) return;
   const std::uint32_t now = channel_.State(slot_).load();
-  if (now == state::kFree) return;
+  // The state first: an abort that begins after this look is one that has not touched the slot.
+  if (now == state::kFree || channel_.aborting()) return;
   idle_reported_ = true;
   // HSM does this after a second NOTIFY: the guest's next access finds the slot taken.
   Report(now == state::kComplete ? "was completed twice: COMPLETE after it was set FREE"
