@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <deque>
 
 #include "cpus.h"
@@ -38,6 +39,9 @@ bool Answer(IoreqChannel& channel, unsigned slot, std::int32_t generation, std::
 /** Waits until a vCPU thread has said that it sleeps. */
 void AwaitAsleep(const IoreqChannel& channel, unsigned slot) {
   while (AsleepOf(channel, slot) == 0) std::this_thread::yield();
+  // From the flag to the futex it has a few more instructions: one that is completed between them never sleeps, and
+  // shows nothing of its wake-up.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
 }
 
 }  // namespace
